@@ -1,0 +1,114 @@
+"""tacit: learn one model together; raw data stays where it was born.
+
+Names are loaded when they are first used, so `import tacit` costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tacit.base.errors import TacitError as TacitError
+    from tacit.base.errors import Unsound as Unsound
+    from tacit.base.key import Key as Key
+    from tacit.learn import data as data
+    from tacit.learn import numpy as numpy
+    from tacit.learn import sklearn as sklearn
+    from tacit.learn import torch as torch
+    from tacit.learn.contract import Arrays as arrays  # noqa: N813  # a setting reads like a call
+    from tacit.learn.fedadam import fedadam as fedadam
+    from tacit.learn.fedavg import fedavg as fedavg
+    from tacit.learn.fedsgd import fedsgd as fedsgd
+    from tacit.learn.schema import Schema as Schema
+    from tacit.plan.build import Plan as Plan
+    from tacit.plan.build import build as build
+    from tacit.plan.cohort import Everyone as everyone  # noqa: N813
+    from tacit.plan.cohort import Fixed as fixed  # noqa: N813
+    from tacit.plan.cohort import Poisson as poisson  # noqa: N813
+    from tacit.plan.federation import Federation as Federation
+    from tacit.plan.policy import Policy as Policy
+    from tacit.plan.policy import accepts as accepts
+    from tacit.plan.trust import trust as trust
+    from tacit.protect.balance import Balance as balance  # noqa: N813
+    from tacit.protect.clip import Clip as clip  # noqa: N813
+    from tacit.protect.clip import ClipExamples as clip_examples  # noqa: N813
+    from tacit.protect.noise import Gaussian as gaussian  # noqa: N813
+    from tacit.protect.quantise import Quantise as quantise  # noqa: N813
+    from tacit.protect.recipes import central_dp as central_dp
+    from tacit.protect.recipes import distributed_dp as distributed_dp
+    from tacit.protect.recipes import local_dp as local_dp
+    from tacit.protect.recipes import plain as plain
+    from tacit.protect.recipes import record_dp as record_dp
+    from tacit.protect.recipes import secure_average as secure_average
+    from tacit.protect.sum import Mean as mean  # noqa: N813
+    from tacit.protect.sum import PlainSum as plain_sum  # noqa: N813
+    from tacit.protect.sum import SecureSum as secure_sum  # noqa: N813
+    from tacit.protect.topk import TopK as top_k  # noqa: N813
+    from tacit.protect.weigh import Weigh as weigh  # noqa: N813
+    from tacit.record.run import Run as Run
+    from tacit.record.run import local_only as local_only
+    from tacit.record.run import pooled as pooled
+    from tacit.record.run import simulate as simulate
+
+__version__ = "0.1.0"
+
+_NAMES = {
+    "TacitError": "base.errors:TacitError",
+    "Unsound": "base.errors:Unsound",
+    "Key": "base.key:Key",
+    "data": "learn.data",
+    "numpy": "learn.numpy",
+    "sklearn": "learn.sklearn",
+    "torch": "learn.torch",
+    "arrays": "learn.contract:Arrays",
+    "fedadam": "learn.fedadam:fedadam",
+    "fedavg": "learn.fedavg:fedavg",
+    "fedsgd": "learn.fedsgd:fedsgd",
+    "Schema": "learn.schema:Schema",
+    "Plan": "plan.build:Plan",
+    "build": "plan.build:build",
+    "everyone": "plan.cohort:Everyone",
+    "fixed": "plan.cohort:Fixed",
+    "poisson": "plan.cohort:Poisson",
+    "Federation": "plan.federation:Federation",
+    "Policy": "plan.policy:Policy",
+    "accepts": "plan.policy:accepts",
+    "trust": "plan.trust:trust",
+    "balance": "protect.balance:Balance",
+    "clip": "protect.clip:Clip",
+    "clip_examples": "protect.clip:ClipExamples",
+    "gaussian": "protect.noise:Gaussian",
+    "quantise": "protect.quantise:Quantise",
+    "central_dp": "protect.recipes:central_dp",
+    "distributed_dp": "protect.recipes:distributed_dp",
+    "local_dp": "protect.recipes:local_dp",
+    "plain": "protect.recipes:plain",
+    "record_dp": "protect.recipes:record_dp",
+    "secure_average": "protect.recipes:secure_average",
+    "mean": "protect.sum:Mean",
+    "plain_sum": "protect.sum:PlainSum",
+    "secure_sum": "protect.sum:SecureSum",
+    "top_k": "protect.topk:TopK",
+    "weigh": "protect.weigh:Weigh",
+    "Run": "record.run:Run",
+    "local_only": "record.run:local_only",
+    "pooled": "record.run:pooled",
+    "simulate": "record.run:simulate",
+}
+
+__all__ = sorted(_NAMES)  # noqa: PLE0605  # one table serves the list and the loader
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _NAMES:
+        raise AttributeError(f"module 'tacit' has no attribute {name!r}")
+    module, _, attribute = _NAMES[name].partition(":")
+    found = importlib.import_module(f"tacit.{module}")
+    value = getattr(found, attribute) if attribute else found
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*_NAMES, "__version__"])

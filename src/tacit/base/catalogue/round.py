@@ -1,0 +1,48 @@
+"""Errors of the round area: what happens between a client and the coordinator in a round."""
+
+from __future__ import annotations
+
+from tacit.base.catalogue.entry import Entry
+
+ROUND: dict[str, Entry] = {
+    "round.late": Entry(
+        "The answer of client {client} to round {round} came after the round was settled.",
+        "Nothing is lost: the client takes part in later rounds. Raise `deadline` if this is usual.",
+    ),
+    "round.foreign": Entry(
+        "Client {client} answered round {round}, to which it was not invited.",
+        "Check that the client belongs to this run; its answer was not used.",
+    ),
+    "round.answered-twice": Entry(
+        "Client {client} answered round {round} twice with different bytes.",
+        "The first answer counts. Look for two processes with one client's key.",
+    ),
+    "round.quorum": Entry(
+        "Too few clients answered: {problem}",
+        "Fix the clients that failed, or lower the quorum if the plan allows it.",
+    ),
+    "round.update-not-finite": Entry(
+        "The update of client {client} in round {round} has NaN or infinite numbers.",
+        "Lower the learning rate, or look for extreme values in the client's data.",
+    ),
+    "round.update-shape": Entry(
+        "The update of client {client} has {found} numbers; the model has {expected}.",
+        "Check that every client runs the same description and version.",
+    ),
+    "round.code-failed": Entry(
+        "The code of the task failed at client {client} in round {round}: {problem}",
+        "Run the task on that client's data alone to see the whole traceback.",
+    ),
+    "round.model-not-finite": Entry(
+        "The model has NaN or infinite numbers after round {round}.",
+        "Lower the learning rates of the algorithm.",
+    ),
+    "round.lost": Entry(
+        "The answer of client {client} was lost.",
+        "Check the client's connection; it takes part in later rounds.",
+    ),
+    "run.stopped": Entry(
+        "The run was stopped in round {round}.",
+        "Start it again when you are ready.",
+    ),
+}

@@ -1,0 +1,29 @@
+"""Optional packages: imported when first used, with an error that names the extra to install."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from tacit.base.errors import TacitError
+
+_EXTRAS = {
+    "torch": "torch",
+    "sklearn": "sklearn",
+    "dp_accounting": "dp",
+    "matplotlib": "plot",
+    "pandas": "pandas",
+}
+
+
+def optional(module: str, feature: str) -> Any:
+    """Import `module`, or raise `task.missing-extra` naming what needs it and how to get it."""
+    package = module.partition(".")[0]
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as missing:
+        if missing.name is None or missing.name.partition(".")[0] != package:
+            raise
+        raise TacitError(
+            "task.missing-extra", feature=feature, package=package, extra=_EXTRAS[package]
+        ) from missing

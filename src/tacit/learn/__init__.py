@@ -1,0 +1,1 @@
+"""What is learned: the data contract, tasks, the local loop, and algorithms."""

@@ -1,0 +1,110 @@
+"""The type of a federated algorithm: four pure functions over explicit state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, ClassVar, NamedTuple, Protocol, final
+
+from tacit.base.vector import Layout, Vector
+
+Rule = Callable[[Vector, Vector], Vector]
+"""Corrects a gradient elementwise: (gradient, trained parameters) -> gradient."""
+
+
+@final
+@dataclass(frozen=True)
+class Steps:
+    """How much local work: `steps` minibatch steps, or `epochs` passes when `steps` is 0."""
+
+    lr: float
+    batch: int
+    epochs: int = 1
+    steps: int = 0
+    momentum: float = 0.0
+    shuffle: bool = True
+
+
+class Contribution(NamedTuple):
+    """What one visit yields before any protection: model-sized update and its weight.
+
+    `update` is (layout.size,): the change of trained coordinates, then the buffers themselves.
+    `weight` is what the update counts for when it is averaged: 1, or the number of records in a
+    record sum.
+    """
+
+    update: Vector
+    weight: float
+    loss: float
+
+
+class Trained(NamedTuple):
+    """The model after local work, the number of steps taken, and the mean training loss."""
+
+    params: Vector
+    steps: int
+    loss: float
+
+
+class Local(Protocol):
+    """A client's own data and compute, as an algorithm may use them."""
+
+    @property
+    def examples(self) -> int:
+        """Number of records at home."""
+        ...
+
+    @property
+    def trained(self) -> int:
+        """Trained coordinates of the model; buffers follow them."""
+        ...
+
+    def train(self, params: Vector, steps: Steps, rule: Rule | None = None) -> Trained:
+        """Run local minibatch SGD from `params`."""
+        ...
+
+    def gradient(self, params: Vector) -> Contribution:
+        """One gradient over the client's records, or a clipped sum where the chain says so."""
+        ...
+
+
+class Need(StrEnum):
+    """What an algorithm asks of the engine."""
+
+    MEMORY = "memory"
+    STALENESS = "staleness"
+
+
+State = dict[str, Any]
+"""Named vectors and numbers; always has "params"."""
+
+
+class Algorithm(NamedTuple):
+    """Pure functions; one paper a file.
+
+    `one_step` is true when a visit computes a single gradient at the offered parameters, so that
+    its contribution is a sum over records: what record-level privacy needs.
+    """
+
+    start: Callable[[Vector], State]
+    offer: Callable[[State], Vector]
+    visit: Callable[[Vector, Any, Local], tuple[Contribution, Any]]
+    apply: Callable[[State, Vector, Layout], State]
+    one_step: bool = False
+    needs: frozenset[Need] = frozenset()
+
+
+class AlgorithmSpec(Protocol):
+    """A named algorithm with its settings: plain data that builds an `Algorithm`."""
+
+    kind: ClassVar[str]
+
+    @property
+    def source(self) -> str:
+        """The paper."""
+        ...
+
+    def build(self) -> Algorithm:
+        """The pure functions for these settings."""
+        ...

@@ -1,0 +1,117 @@
+"""Communication-Efficient Learning of Deep Networks from Decentralized Data.
+
+McMahan, Moore, Ramage, Hampson, Aguera y Arcas, AISTATS 2017, Algorithm 1 (FedAvg); the server
+momentum is FedAvgM of Hsu, Qi, Brown 2019, "Measuring the Effects of Non-Identical Data
+Distribution", section 4. With `momentum=0` and `server_lr=1` this is plain FedAvg.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, final
+
+import numpy as np
+
+from tacit.base.errors import TacitError
+from tacit.base.vector import Layout, Vector
+from tacit.learn.algorithm import Algorithm, Contribution, Local, State, Steps
+
+
+@final
+@dataclass(frozen=True)
+class FedAvg:
+    """Settings of FedAvg; see `fedavg`."""
+
+    kind: ClassVar[str] = "fedavg"
+
+    lr: float
+    epochs: int = 1
+    batch: int = 32
+    steps: int = 0
+    local_momentum: float = 0.0
+    server_lr: float = 1.0
+    momentum: float = 0.0
+    shuffle: bool = True
+
+    source = "McMahan et al. 2017, Algorithm 1; Hsu et al. 2019, section 4 (server momentum)"
+
+    def __post_init__(self) -> None:
+        check_local_steps(self.lr, self.epochs, self.batch, self.steps)
+        positive("server_lr", self.server_lr)
+
+    def build(self) -> Algorithm:
+        """The pure functions."""
+        local = Steps(
+            self.lr, self.batch, self.epochs, self.steps, self.local_momentum, self.shuffle
+        )
+        return Algorithm(start, offer, visit_by(local), self._apply)
+
+    def _apply(self, state: State, mean: Vector, layout: Layout) -> State:
+        params = state["params"].copy()
+        velocity = self.momentum * state["velocity"] + mean[: layout.trained]
+        params[: layout.trained] += self.server_lr * velocity
+        params[layout.trained :] = mean[layout.trained :]
+        return {"params": params, "velocity": velocity}
+
+
+def fedavg(
+    lr: float,
+    epochs: int = 1,
+    batch: int = 32,
+    steps: int = 0,
+    local_momentum: float = 0.0,
+    server_lr: float = 1.0,
+    momentum: float = 0.0,
+    shuffle: bool = True,
+) -> FedAvg:
+    """Federated averaging.
+
+    `lr`, `epochs` (or exactly `steps` minibatch steps), `batch` (0: all records) and
+    `local_momentum` rule the client's SGD; `server_lr` and `momentum` the coordinator's step
+    (FedAvgM).
+    """
+    return FedAvg(lr, epochs, batch, steps, local_momentum, server_lr, momentum, shuffle)
+
+
+def start(params: Vector) -> State:
+    """The initial state: the model, and no velocity yet."""
+    return {"params": params, "velocity": 0.0}
+
+
+def offer(state: State) -> Vector:
+    """Clients receive the model."""
+    params: Vector = state["params"]
+    return params
+
+
+def visit_by(local: Steps) -> Any:
+    """A visit that trains locally and answers the change of the model (buffers: their values)."""
+
+    def visit(params: Vector, memory: Any, home: Local) -> tuple[Contribution, Any]:
+        after = home.train(params, local)
+        return Contribution(change(params, after.params, home), 1.0, after.loss), memory
+
+    return visit
+
+
+def change(before: Vector, after: Vector, home: Local) -> Vector:
+    """What is sent: after - before on trained coordinates, the buffers themselves."""
+    update = after - before
+    update[home.trained :] = after[home.trained :]
+    return update
+
+
+def check_local_steps(lr: float, epochs: int, batch: int, steps: int) -> None:
+    """Refuse local settings that mean nothing."""
+    positive("lr", lr)
+    for name, value, least in (("epochs", epochs, 1), ("batch", batch, 0), ("steps", steps, 0)):
+        if value < least:
+            raise TacitError(
+                "task.setting", name=name, value=value, rule=f"a whole number from {least}"
+            )
+
+
+def positive(name: str, value: float) -> None:
+    """Refuse a setting that is not a positive, finite number."""
+    if not (np.isfinite(value) and value > 0):
+        raise TacitError("task.setting", name=name, value=value, rule="a positive number")

@@ -1,0 +1,101 @@
+"""The local loop: minibatch SGD at a client, and the one clipped gradient of record-level DP."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, final
+
+import numpy as np
+import numpy.typing as npt
+
+from tacit.base.key import Key
+from tacit.base.vector import Vector
+from tacit.learn.algorithm import Contribution, Rule, Steps, Trained
+from tacit.learn.examples import Examples
+from tacit.learn.task import Tallies, Task
+
+
+@final
+@dataclass(frozen=True)
+class RecordRule:
+    """What a chain asks of every single record: Poisson sampling at `rate`, clipping to `clip`."""
+
+    clip: float
+    rate: float
+
+
+@final
+@dataclass(frozen=True)
+class Home:
+    """A client's own data and compute, given to an algorithm's `visit` (see `Local`)."""
+
+    task: Task
+    held: Examples
+    key: Key
+    records: RecordRule | None = None
+
+    @property
+    def examples(self) -> int:
+        """Number of records at home."""
+        return self.held.count
+
+    @property
+    def trained(self) -> int:
+        """Trained coordinates of the model."""
+        return self.task.layout.trained
+
+    def train(self, params: Vector, steps: Steps, rule: Rule | None = None) -> Trained:
+        """Minibatch SGD with momentum; McMahan et al. 2017, Algorithm 1, ClientUpdate."""
+        params = params.copy()
+        weights, buffers = params[: self.trained], params[self.trained :]
+        velocity: Any = 0.0
+        losses = []
+        for step, rows in enumerate(_batches(self.held.count, steps, self.key / "order")):
+            gradient = self.task.grad(params, self.held.take(rows), self.key / "step" / step)
+            direction = rule(gradient.trained, weights) if rule else gradient.trained
+            velocity = steps.momentum * velocity + direction if steps.momentum else direction
+            weights -= steps.lr * velocity
+            buffers[...] = gradient.buffers
+            losses.append(gradient.loss)
+        return Trained(params, len(losses), float(np.mean(losses)))
+
+    def gradient(self, params: Vector) -> Contribution:
+        """One gradient at `params`: the mean over all records, or the chain's clipped sum."""
+        if self.records is None:
+            found = self.task.grad(params, self.held, self.key / "step")
+            update = np.concatenate([found.trained, found.buffers])
+            return Contribution(update, 1.0, found.loss)
+        batch = self.drawn()
+        update = np.zeros(self.trained, params.dtype)
+        if batch.count:
+            update = self.task.clipped_grad_sum(params, batch, self.records.clip, self.key / "step")
+        return Contribution(update, float(batch.count), float("nan"))
+
+    def drawn(self) -> Examples:
+        """The records of this visit: all, or the Poisson sample that the chain asks for.
+
+        Everything that leaves is a function of these, or amplification could not be claimed.
+        """
+        if self.records is None or self.records.rate == 1.0:
+            return self.held
+        coins = (self.key / "records").generator().random(self.held.count)
+        return self.held.take(coins < self.records.rate)
+
+    def report(self, params: Vector) -> Tallies:
+        """Loss and right answers of the offered model on this visit's records."""
+        return self.task.evaluate(params, self.drawn())
+
+
+def _batches(count: int, steps: Steps, key: Key) -> Iterator[npt.NDArray[Any] | slice]:
+    """Row indices of each step: whole passes, or passes until `steps.steps` are done."""
+    size = min(steps.batch, count) if steps.batch else count
+    per_pass = -(-count // size)
+    left = steps.steps or steps.epochs * per_pass
+    turn = 0
+    while left > 0:
+        order = (key / turn).generator().permutation(count) if steps.shuffle else None
+        for start in range(0, min(left, per_pass) * size, size):
+            rows = slice(start, min(start + size, count))
+            yield rows if order is None else order[rows]
+        left, turn = left - per_pass, turn + 1

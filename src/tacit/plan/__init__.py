@@ -1,0 +1,1 @@
+"""The description of a federation, its check, and what follows from it."""

@@ -1,0 +1,115 @@
+"""Events -> (epsilon, delta), by the accountants of `dp_accounting`; and calibration of noise.
+
+Events, not epsilons, are what plans and ledgers store: they compose.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from dataclasses import dataclass, replace
+from typing import Any, Literal, final
+
+from tacit.base.errors import Unsound
+from tacit.base.extras import optional
+from tacit.protect import renyi
+from tacit.protect.discrete_gaussian import total_variation
+
+_ORDERS = (*range(2, 65), *range(68, 129, 4), 160, 192, 256, 384, 512, 1024)
+_GRID = 1e-3
+_LARGEST_MULTIPLIER = 1e4
+
+
+@final
+@dataclass(frozen=True)
+class Event:
+    """What one adversary observes of one unit: `count` noisy sums, Poisson-sampled at `rate`.
+
+    `sd` of each of `shares` additions on `size` coordinates, against L2 `sensitivity`; `draws` is
+    how many table draws of discrete noise all answers hold, which cost a little of delta.
+    """
+
+    law: Literal["gaussian", "discrete_gaussian"]
+    sd: float
+    sensitivity: float
+    shares: int
+    size: int
+    rate: float
+    count: int
+    draws: int = 0
+
+    def scaled(self, factor: float) -> Event:
+        """The same event with the noise multiplied."""
+        return replace(self, sd=self.sd * factor)
+
+
+@functools.lru_cache(maxsize=1024)
+def epsilon(event: Event, delta: float) -> float:
+    """Smallest epsilon at `delta` under adding or removing one unit.
+
+    Continuous noise: privacy loss distributions (PLD). Discrete noise: Renyi divergences, since
+    the reduction of the vector case to one dimension behind PLD needs rotational symmetry, which
+    noise on a grid lacks.
+    """
+    if event.law == "gaussian":
+        return _by_losses(event, delta)
+    spent = _by_renyi(event, delta)
+    paid = delta - (1 + math.exp(min(spent, 50.0))) * event.draws * total_variation(event.sd)
+    if paid <= 0:
+        return math.inf
+    return _by_renyi(event, paid)
+
+
+def calibrate(event: Event, target: float, delta: float) -> float:
+    """Factor by which the event's noise must be multiplied so that epsilon(event) <= target.
+
+    Bisection on the logarithm, to a relative 1e-4, on the safe side.
+    """
+    low, high = 1e-3, 1.0
+    while epsilon(event.scaled(high), delta) > target:
+        low, high = high, high * 2
+        if high > _LARGEST_MULTIPLIER:
+            raise Unsound("privacy.unreachable", epsilon=target, delta=delta)
+    while epsilon(event.scaled(low), delta) <= target:
+        low, high = low / 2, low
+    while high / low > 1 + 1e-4:
+        middle = math.sqrt(low * high)
+        if epsilon(event.scaled(middle), delta) > target:
+            low = middle
+        else:
+            high = middle
+    return high
+
+
+def _by_renyi(event: Event, delta: float) -> float:
+    curve = renyi.discrete_gaussian_sum(event.sd, event.sensitivity, event.shares, event.size)
+    sampled = renyi.poisson_sampled(curve, event.rate)
+    divergences = [event.count * sampled(order) for order in _ORDERS]
+    found, _ = _dp("dp_accounting.rdp").compute_epsilon(_ORDERS, divergences, delta)
+    return float(found)
+
+
+def _by_losses(event: Event, delta: float) -> float:
+    dp: Any = _dp("dp_accounting")
+    multiplier = event.sd * math.sqrt(event.shares) / event.sensitivity
+    if multiplier < 0.05:
+        return math.inf
+    once = dp.GaussianDpEvent(multiplier)
+    drawn = once if event.rate == 1.0 else dp.PoissonSampledDpEvent(event.rate, once)
+    accountant = _dp("dp_accounting.pld").PLDAccountant(value_discretization_interval=_GRID)
+    accountant.compose(dp.SelfComposedDpEvent(drawn, event.count))
+    return float(accountant.get_epsilon(delta))
+
+
+def _dp(module: str) -> Any:
+    found = optional(module, "Accounting for differential privacy")
+    _silence()
+    return found
+
+
+@functools.cache
+def _silence() -> None:
+    """dp_accounting logs a warning for very small Renyi orders; the number stays an upper bound."""
+    from absl import logging  # a dependency of dp_accounting, present only with it
+
+    logging.set_verbosity(logging.ERROR)

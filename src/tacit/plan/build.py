@@ -1,0 +1,196 @@
+"""`build`: walk the facts through the chain, calibrate the noise, derive what is claimed."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple, final
+
+from tacit.base.errors import TacitError, Unsound
+from tacit.base.vector import Block, Bound, Kind, Layout
+from tacit.learn.algorithm import Algorithm
+from tacit.learn.local import RecordRule
+from tacit.learn.task import Task
+from tacit.plan.accounting import calibrate
+from tacit.plan.claims import Claim, calibrated_against, claims, event_for
+from tacit.plan.cost import Cost, cost
+from tacit.plan.warn import warnings
+from tacit.protect.clip import ClipExamples
+from tacit.protect.form import Form, Place, Team
+from tacit.protect.noise import Gaussian
+from tacit.protect.stage import Stage
+from tacit.protect.sum import Mean
+
+if TYPE_CHECKING:
+    from tacit.plan.federation import Federation
+
+LOSS_LIMIT = 10.0
+"""Mean losses of clients are reported up to this value (nats)."""
+
+BINS = 10
+"""Bins of the histogram of client accuracies."""
+
+
+class Step(NamedTuple):
+    """One stage with the facts before and after it."""
+
+    stage: Stage
+    before: Form
+    after: Form
+
+
+@final
+@dataclass(frozen=True)
+class Plan:
+    """A checked federation: what runs, what is claimed, what it costs.
+
+    `steps` are the chain with its facts; `claims` the table of who learns what; `warnings` what is
+    sound but will disappoint.
+    """
+
+    federation: Federation
+    task: Task
+    algorithm: Algorithm
+    team: Team
+    steps: tuple[Step, ...]
+    claims: tuple[Claim, ...]
+    warnings: tuple[str, ...]
+    cost: Cost
+
+    @cached_property
+    def client_steps(self) -> tuple[Step, ...]:
+        """Stages with a half at the client, up to and with the sum."""
+        return tuple(step for step in self.steps if step.before.place is Place.CLIENT)
+
+    @cached_property
+    def total_steps(self) -> tuple[Step, ...]:
+        """Stages behind the sum."""
+        return tuple(step for step in self.steps if step.before.place is not Place.CLIENT)
+
+    @property
+    def form(self) -> Form:
+        """The facts at the end."""
+        return self.steps[-1].after
+
+    @property
+    def message(self) -> Form:
+        """The facts at the start: the blocks of one answer."""
+        return self.steps[0].before
+
+    @cached_property
+    def records(self) -> RecordRule | None:
+        """What the local loop does to every record, if the chain protects records."""
+        for step in self.steps:
+            if isinstance(step.stage, ClipExamples):
+                return RecordRule(step.stage.norm, step.stage.sample)
+        return None
+
+    @property
+    def digest(self) -> str:
+        """The description's digest."""
+        return self.federation.digest
+
+
+def build(federation: Federation) -> Plan:
+    """Check a federation and derive everything from it; raises `Unsound` with why and remedy."""
+    task = federation.task.build(federation.data)
+    if "accuracy" in federation.metrics and federation.data and not federation.data.classes:
+        raise TacitError("description.metric", metric="accuracy")
+    algorithm = federation.algorithm.build()
+    team = team_of(federation)
+    start = origin(task, algorithm, federation.metrics, _wants_weights(federation.protect))
+    protect = calibrated(federation.protect, start, team)
+    steps = walk(protect, start, team)
+    met = next((step.before for step in steps if isinstance(step.stage, Gaussian)), None)
+    end = steps[-1].after
+    wire = next(step.after for step in steps if step.after.place is not Place.CLIENT)
+    sent = replace(wire, step=_grid_step(steps))
+    return Plan(
+        federation,
+        task,
+        algorithm,
+        team,
+        steps,
+        claims(met, end, team, _delta(protect)),
+        warnings(end, team),
+        cost(sent, task.layout.size, task.layout.itemsize, team),
+    )
+
+
+def origin(
+    task: Task, algorithm: Algorithm, metrics: tuple[str, ...] = (), weight: bool = True
+) -> Form:
+    """Where the walk starts: the blocks of an answer as it leaves the algorithm."""
+    layout = task.layout
+    blocks = [_update(layout)]
+    if layout.size > layout.trained:
+        blocks.append(Block("buffers", layout.size - layout.trained, Kind.BUFFER))
+    if weight:
+        blocks.append(Block("weight", 1, Kind.TALLY, Bound(0.0, 1.0), 1.0))
+    if "loss" in metrics:
+        bound = Bound(LOSS_LIMIT, LOSS_LIMIT)
+        blocks.append(Block("loss", 1, Kind.TALLY, bound, LOSS_LIMIT))
+    if "accuracy" in metrics:
+        blocks.append(Block("accuracy", BINS, Kind.TALLY, Bound(math.sqrt(2), 1.0), 1.0))
+    return Form(tuple(blocks), one_step=algorithm.one_step, mixes=task.mixes)
+
+
+def walk(protect: tuple[Stage, ...], start: Form, team: Team) -> tuple[Step, ...]:
+    """The chain stage by stage; must end in a mean."""
+    steps, form = [], start
+    for stage in protect:
+        after = stage.after(form, team)
+        steps.append(Step(stage, form, after))
+        form = after
+    if form.place is not Place.MEAN:
+        where = "before the answers are summed" if form.place is Place.CLIENT else "in a sum"
+        raise Unsound("chain.empty", where=where)
+    return tuple(steps)
+
+
+def calibrated(protect: tuple[Stage, ...], start: Form, team: Team) -> tuple[Stage, ...]:
+    """The chain with a noise multiplier wherever it was given as a budget."""
+    for i, stage in enumerate(protect):
+        if isinstance(stage, Gaussian) and stage.epsilon:
+            budget = stage
+            trial = replace(stage, multiplier=100.0, epsilon=0.0)
+            chain = (*protect[:i], trial, *protect[i + 1 :])
+            steps = walk(chain, start, team)
+            party = calibrated_against(stage.where)
+            event = event_for(party, stage.unit, steps[i].before, steps[-1].after, team)
+            assert event is not None
+            factor = calibrate(event, budget.epsilon, budget.delta)
+            return (*protect[:i], replace(trial, multiplier=100.0 * factor), *protect[i + 1 :])
+    return protect
+
+
+def team_of(federation: Federation) -> Team:
+    """Who takes part, with defaults filled in."""
+    cohort = federation.cohort.target(federation.clients)
+    rate = federation.cohort.rate
+    usual = cohort if rate in (None, 1.0) else max(1, cohort // 2)
+    quorum = federation.quorum or usual
+    if quorum > cohort:
+        raise TacitError("description.quorum-cohort", quorum=quorum, cohort=cohort)
+    return Team(federation.clients, cohort, quorum, federation.collusion, federation.rounds, rate)
+
+
+def _update(layout: Layout) -> Block:
+    layers = tuple(t.size for t in layout.tensors if t.kind is Kind.TRAINED)
+    return Block("update", layout.trained, Kind.TRAINED, layers=layers)
+
+
+def _wants_weights(protect: tuple[Stage, ...]) -> bool:
+    """A public denominator makes the weight tally needless, and what is not sent costs nothing."""
+    return not any(isinstance(stage, Mean) and stage.over for stage in protect)
+
+
+def _delta(protect: tuple[Stage, ...]) -> float:
+    noise = [stage for stage in protect if isinstance(stage, Gaussian)]
+    return noise[0].delta if noise else 1e-5
+
+
+def _grid_step(steps: tuple[Step, ...]) -> float:
+    """The grid on which answers leave, which opening the sum leaves behind."""
+    return max(step.before.step for step in steps)

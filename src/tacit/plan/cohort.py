@@ -1,0 +1,113 @@
+"""Who takes part in a round: the sampling laws, and what each earns."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar, Protocol, final
+
+import numpy as np
+
+from tacit.base.errors import TacitError
+from tacit.base.key import Key
+
+
+class Cohort(Protocol):
+    """A law by which clients are drawn for a round."""
+
+    kind: ClassVar[str]
+
+    @property
+    def rate(self) -> float | None:
+        """Poisson rate that earns privacy amplification; None where the law earns none."""
+        ...
+
+    def target(self, clients: int) -> int:
+        """Answers that close a round."""
+        ...
+
+    def draw(self, clients: int, key: Key) -> tuple[int, ...]:
+        """Indices of the clients that are asked, in ascending order."""
+        ...
+
+
+@final
+@dataclass(frozen=True)
+class Everyone:
+    """Every client in every round."""
+
+    kind: ClassVar[str] = "everyone"
+
+    @property
+    def rate(self) -> float | None:
+        """Everybody takes part with certainty."""
+        return 1.0
+
+    def target(self, clients: int) -> int:
+        """All of them."""
+        return clients
+
+    def draw(self, clients: int, key: Key) -> tuple[int, ...]:
+        """All of them."""
+        return tuple(range(clients))
+
+
+@final
+@dataclass(frozen=True)
+class Fixed:
+    """`size` clients a round, drawn without replacement; `spare` more are asked and the first win.
+
+    Over-selection (Bonawitz et al. 2019, "Towards Federated Learning at Scale") keeps slow clients
+    from holding a round up. Which clients answer first is not random, so no amplification.
+    """
+
+    kind: ClassVar[str] = "fixed"
+
+    size: int
+    spare: int = 0
+
+    def __post_init__(self) -> None:
+        for name, value, least in (("size", self.size, 1), ("spare", self.spare, 0)):
+            if value < least:
+                rule = f"a whole number from {least}"
+                raise TacitError("task.setting", name=name, value=value, rule=rule)
+
+    @property
+    def rate(self) -> float | None:
+        """No amplification is claimed."""
+        return None
+
+    def target(self, clients: int) -> int:
+        """`size`, if there are as many."""
+        return min(self.size, clients)
+
+    def draw(self, clients: int, key: Key) -> tuple[int, ...]:
+        """`size` + `spare` distinct clients."""
+        asked = min(self.size + self.spare, clients)
+        return tuple(sorted(int(i) for i in key.generator().choice(clients, asked, replace=False)))
+
+
+@final
+@dataclass(frozen=True)
+class Poisson:
+    """Each client takes part with probability `rate`, independently: the law DP amplifies by."""
+
+    kind: ClassVar[str] = "poisson"
+
+    rate: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.rate <= 1:
+            raise TacitError("task.setting", name="rate", value=self.rate, rule="in (0, 1]")
+
+    def target(self, clients: int) -> int:
+        """The expected number."""
+        return max(1, math.floor(self.rate * clients + 0.5))
+
+    def draw(self, clients: int, key: Key) -> tuple[int, ...]:
+        """Independent coins; the number drawn varies."""
+        drawn = key.generator().random(clients) < self.rate
+        return tuple(int(i) for i in np.flatnonzero(drawn))
+
+
+COHORTS = {"everyone": Everyone, "fixed": Fixed, "poisson": Poisson}

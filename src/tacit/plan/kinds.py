@@ -1,0 +1,40 @@
+"""What a description may name: one table for each place where there is a choice."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tacit.learn.contract import Arrays
+from tacit.learn.fedadam import FedAdam
+from tacit.learn.fedavg import FedAvg
+from tacit.learn.fedsgd import FedSGD
+from tacit.learn.numpy import NumpyTask
+from tacit.learn.schema import Schema
+from tacit.learn.sklearn import SklearnTask
+from tacit.learn.torch import TorchTask
+from tacit.plan.cohort import COHORTS
+from tacit.protect.balance import Balance
+from tacit.protect.clip import Clip, ClipExamples
+from tacit.protect.noise import Gaussian
+from tacit.protect.quantise import Quantise
+from tacit.protect.sum import Mean, PlainSum, SecureSum
+from tacit.protect.topk import TopK
+from tacit.protect.weigh import Weigh
+
+Kinds = dict[str, type[Any]]
+
+
+def _by_kind(*classes: type[Any]) -> Kinds:
+    return {cls.kind: cls for cls in classes}
+
+
+STAGES = _by_kind(
+    Clip, ClipExamples, Weigh, TopK, Balance, Quantise, Gaussian, PlainSum, SecureSum, Mean
+)
+
+PARTS: dict[str, Kinds] = {
+    "task": _by_kind(NumpyTask, TorchTask, SklearnTask),
+    "algorithm": _by_kind(FedAvg, FedSGD, FedAdam),
+    "data": _by_kind(Schema, Arrays),
+    "cohort": dict(COHORTS),
+}

@@ -1,0 +1,1 @@
+"""Protections: facts about a message, and the stages that change them."""

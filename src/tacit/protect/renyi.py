@@ -1,0 +1,59 @@
+"""Renyi divergences of the mechanisms, as functions of the order; composition adds them.
+
+Conversion to (epsilon, delta) is left to the accountant (`tacit.plan.accounting`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+Curve = Callable[[float], float]
+"""Renyi divergence bound at an order alpha > 1."""
+
+
+def discrete_gaussian_sum(sd: float, sensitivity: float, shares: int, size: int) -> Curve:
+    """A sum of `shares` discrete Gaussians of parameter `sd` each, on `size` coordinates.
+
+    Kairouz, Liu, Steinke, ICML 2021, Theorem 1: (1/2) e^2-concentrated with
+    e = min(sqrt(D^2/(n s^2) + t d / 2), D/(sqrt(n) s) + t sqrt(d)) and
+    t = 10 sum_{k<n} exp(-2 pi^2 s^2 k/(k+1)).
+    """
+    gap = 10 * sum(
+        math.exp(-2 * math.pi**2 * sd**2 * k / (k + 1)) for k in range(1, min(shares, 10_000))
+    )
+    ratio = sensitivity / (math.sqrt(shares) * sd)
+    concentrated = min(math.sqrt(ratio**2 + gap * size / 2), ratio + gap * math.sqrt(size))
+    return lambda order: order * concentrated**2 / 2
+
+
+def gaussian(sd: float, sensitivity: float) -> Curve:
+    """alpha D^2 / (2 sd^2); Mironov 2017, "Renyi Differential Privacy", Proposition 7."""
+    return lambda order: order * (sensitivity / sd) ** 2 / 2
+
+
+def poisson_sampled(curve: Curve, rate: float) -> Curve:
+    """Amplification by Poisson sampling, at whole orders from 2, for symmetric noise.
+
+    With p the mechanism without the unit and p' with it, the moment of (1-q) p + q p' against p
+    expands binomially: sum_l C(a,l) (1-q)^(a-l) q^l e^((l-1) r(l)). The opposite direction is no
+    larger when an involution swaps p and p' (Mironov, Talwar, Zhang 2019, "Renyi Differential
+    Privacy of the Sampled Gaussian Mechanism", Theorem 5): for noise symmetric about zero and a
+    shift s it is x -> s - x, on the whole numbers too. Randomised rounding is covered by joint
+    quasi-convexity over its dither. See docs/design/0004-sampling-on-the-grid.md.
+    """
+    if rate == 1.0:
+        return curve
+
+    def sampled(order: float) -> float:
+        whole = int(order)
+        if whole != order or whole < 2:
+            return math.inf
+        logs = [(whole - 1) * math.log1p(-rate) + math.log1p((whole - 1) * rate)]
+        for term in range(2, whole + 1):
+            weight = (whole - term) * math.log1p(-rate) + term * math.log(rate)
+            logs.append(math.log(math.comb(whole, term)) + weight + (term - 1) * curve(term))
+        top = max(logs)
+        return (top + math.log(sum(math.exp(one - top) for one in logs))) / (whole - 1)
+
+    return sampled

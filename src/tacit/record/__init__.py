@@ -1,0 +1,1 @@
+"""What a run leaves behind: the `Run`, its folder, plots and reports."""

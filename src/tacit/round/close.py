@@ -1,0 +1,82 @@
+"""Closing a round: add the answers, open the sum, apply the mean.
+
+Addition is order-free: integers modulo a power of two, or floats added in cohort order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from tacit.base.key import Key
+from tacit.base.vector import Kind, Vector
+from tacit.learn.algorithm import State
+from tacit.plan.build import BINS, Plan
+from tacit.protect.stage import At
+
+
+class Opening(NamedTuple):
+    """The mean (layout.size,) that the algorithm applies, and the tallies' sums by name."""
+
+    mean: Vector
+    tallies: dict[str, Vector]
+
+
+def add(answers: Iterable[Vector]) -> tuple[Vector, int]:
+    """Sum of answers in the given order (float64 or int64), and how many there were."""
+    total: Any = None
+    count = 0
+    for answer in answers:
+        if total is None:
+            wide = np.int64 if answer.dtype.kind == "i" else np.float64
+            total = answer.astype(wide)
+        else:
+            total += answer
+        count += 1
+    return total, count
+
+
+def open_sum(plan: Plan, total: Vector, answers: int, key: Key) -> Opening:
+    """Undo the client half of the chain, innermost last; then the stages behind the sum."""
+    none: npt.NDArray[np.int64] = np.empty(0, np.int64)
+    for place in reversed(range(len(plan.client_steps))):
+        stage, before, after = plan.client_steps[place]
+        total = stage.down(total, At(before, after, (key / place,), none, answers))
+    for place, (stage, before, after) in enumerate(plan.total_steps):
+        name = f"total:{place}"
+        total = stage.down(total, At(before, after, (key / name,), none, answers))
+    spans = plan.message.spans
+    model = [total[spans[b.name]] for b in plan.message.blocks if b.kind is not Kind.TALLY]
+    tallies = {b.name: total[spans[b.name]] for b in plan.message.of(Kind.TALLY)}
+    return Opening(np.concatenate(model), tallies)
+
+
+def apply(plan: Plan, state: State, opening: Opening) -> State:
+    """The algorithm's step; parameters keep their type."""
+    dtype = state["params"].dtype
+    after = plan.algorithm.apply(state, opening.mean, plan.task.layout)
+    return {**after, "params": after["params"].astype(dtype, copy=False)}
+
+
+def reported(opening: Opening, answers: int) -> dict[str, float]:
+    """What the tallies say about clients: mean loss, worst accuracy, spread; noised if the plan is.
+
+    From a histogram with noise the worst client is the lowest bin that holds at least half a
+    client; resolution is one bin.
+    """
+    found: dict[str, float] = {}
+    if "loss" in opening.tallies:
+        found["reported_loss"] = float(opening.tallies["loss"][0]) / answers
+    if "accuracy" in opening.tallies:
+        counts = np.maximum(opening.tallies["accuracy"], 0.0)
+        centres = (np.arange(BINS) + 0.5) / BINS
+        shares = counts / max(counts.sum(), 1e-9)
+        mean = float(shares @ centres)
+        held = np.flatnonzero(counts >= 0.5)
+        found["reported_accuracy"] = mean
+        found["reported_worst"] = float(centres[held[0]]) if held.size else float("nan")
+        found["reported_spread"] = float(np.sqrt(shares @ (centres - mean) ** 2))
+    return found

@@ -1,0 +1,208 @@
+"""The round machine: one pure function `step(run, event) -> (run, effects)`.
+
+Synchronous rounds with over-selection, quorum and deadline (Bonawitz et al. 2019, "Towards
+Federated Learning at Scale: System Design", section 2). Simulation, tests and a coordinator drive
+the same function; the state is the fold of the events. Late, repeated and foreign events are
+ignored or discarded, never harmful.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import final
+
+from tacit.round.events import (
+    Answered,
+    Ask,
+    Close,
+    Closed,
+    DeadlinePassed,
+    Discard,
+    Draw,
+    Effect,
+    Event,
+    Failed,
+    Finish,
+    Include,
+    Opened,
+    Stopped,
+)
+
+
+class Phase(StrEnum):
+    """What the run waits for."""
+
+    DRAWING = "drawing"
+    COLLECTING = "collecting"
+    CLOSING = "closing"
+    DONE = "done"
+    FAILED = "failed"
+
+
+@final
+@dataclass(frozen=True)
+class Rules:
+    """Settings of the machine: see `Federation`; `target` answers close a round early."""
+
+    rounds: int
+    target: int
+    quorum: int
+    patience: int = 3
+
+
+@final
+@dataclass(frozen=True)
+class Run:
+    """State of a run: a fold of its events.
+
+    `answered` and `failed` belong to the open round; `missed` counts rounds in a row that fell
+    short of their quorum; `model` is the digest of the latest model.
+    """
+
+    rules: Rules
+    round: int = 0
+    phase: Phase = Phase.DRAWING
+    cohort: tuple[int, ...] = ()
+    deadline: float = 0.0
+    answered: Mapping[int, str] = field(default_factory=dict)
+    failed: Mapping[int, str] = field(default_factory=dict)
+    included: tuple[int, ...] = ()
+    missed: int = 0
+    model: str = ""
+
+    @property
+    def over(self) -> bool:
+        """Finished, well or badly."""
+        return self.phase in (Phase.DONE, Phase.FAILED)
+
+
+Outcome = tuple[Run, tuple[Effect, ...]]
+
+
+def begin(rules: Rules) -> Outcome:
+    """A new run, and the effect that opens its first round."""
+    return Run(rules), (Draw(0),)
+
+
+def step(run: Run, event: Event) -> Outcome:
+    """The next state and what must be done; pure, and total over all events."""
+    if run.over:
+        return run, ()
+    match event:
+        case Stopped():
+            return replace(run, phase=Phase.FAILED), (Finish("run.stopped"),)
+        case Opened():
+            return _opened(run, event)
+        case Answered():
+            return _answered(run, event)
+        case Failed():
+            return _failed(run, event)
+        case DeadlinePassed():
+            collecting = run.phase is Phase.COLLECTING and event.round == run.round
+            return _settle(run) if collecting else (run, ())
+        case Closed():
+            return _closed(run, event)
+
+
+def fold(rules: Rules, events: Iterable[Event]) -> Run:
+    """The state after a journal."""
+    run, _ = begin(rules)
+    for event in events:
+        run, _ = step(run, event)
+    return run
+
+
+def _opened(run: Run, event: Opened) -> Outcome:
+    if run.phase is not Phase.DRAWING or event.round != run.round:
+        return run, ()
+    cohort = tuple(sorted(set(event.cohort)))
+    run = replace(
+        run,
+        phase=Phase.COLLECTING,
+        cohort=cohort,
+        deadline=event.deadline,
+        answered={},
+        failed={},
+        included=(),
+    )
+    if len(cohort) < run.rules.quorum:
+        return _settle(run)
+    return run, tuple(Ask(run.round, client) for client in cohort)
+
+
+def _answered(run: Run, event: Answered) -> Outcome:
+    code = _refusal(run, event)
+    if code == "repeat":
+        return run, ()
+    if code:
+        return run, (Discard(event.round, event.client, code),)
+    run = replace(run, answered={**run.answered, event.client: event.digest})
+    return _settle(run) if _complete(run) else (run, ())
+
+
+def _refusal(run: Run, event: Answered) -> str:
+    """Why an answer does not count; a repeat of a counted answer is nothing new."""
+    if event.round != run.round:
+        return "round.late" if event.round < run.round else "round.foreign"
+    if event.client not in run.cohort:
+        return "round.foreign"
+    known = run.answered.get(event.client)
+    if known is not None:
+        return "repeat" if known == event.digest else "round.answered-twice"
+    if run.phase is not Phase.COLLECTING:
+        return "round.late"
+    return "round.late" if event.client in run.failed else ""
+
+
+def _failed(run: Run, event: Failed) -> Outcome:
+    expected = (
+        run.phase is Phase.COLLECTING
+        and event.round == run.round
+        and event.client in run.cohort
+        and event.client not in run.answered
+    )
+    if not expected or event.client in run.failed:
+        return run, ()
+    run = replace(run, failed={**run.failed, event.client: event.code})
+    return _settle(run) if _complete(run) else (run, ())
+
+
+def _complete(run: Run) -> bool:
+    """Enough answers, or nobody left to wait for."""
+    heard = len(run.answered) + len(run.failed)
+    return len(run.answered) >= run.rules.target or heard == len(run.cohort)
+
+
+def _settle(run: Run) -> Outcome:
+    """Close with what is there, or give the round up."""
+    included = tuple(client for client in run.cohort if client in run.answered)
+    if len(included) >= run.rules.quorum:
+        run = replace(run, phase=Phase.CLOSING, included=included)
+        return run, (Close(run.round, included),)
+    discards = tuple(Discard(run.round, client, "round.quorum") for client in included)
+    run = replace(run, missed=run.missed + 1)
+    if run.missed >= run.rules.patience:
+        run = replace(run, phase=Phase.FAILED)
+        return run, (*discards, Finish("round.quorum"))
+    return _next(run, discards)
+
+
+def _closed(run: Run, event: Closed) -> Outcome:
+    if run.phase is not Phase.CLOSING or event.round != run.round:
+        return run, ()
+    told = tuple(Include(run.round, client) for client in run.included)
+    return _next(replace(run, missed=0, model=event.model), told)
+
+
+def _next(run: Run, effects: tuple[Effect, ...]) -> Outcome:
+    """Go on with the next round, or finish. A round that was given up is not repeated."""
+    following = run.round + 1
+    if following >= run.rules.rounds:
+        failed = not run.model
+        phase = Phase.FAILED if failed else Phase.DONE
+        run = replace(run, phase=phase, round=following)
+        return run, (*effects, Finish("round.quorum" if failed else ""))
+    run = replace(run, phase=Phase.DRAWING, round=following, cohort=(), answered={}, failed={})
+    return run, (*effects, Draw(following))

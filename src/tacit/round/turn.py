@@ -1,0 +1,89 @@
+"""One client's turn: visit, pack one row, send it through the client half of the chain.
+
+`turn` works on rows, one at a device and many when stacked; simulation and deployment call it
+alike. Memory is returned as pending: the caller commits it only when the answer was included.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from tacit.base.errors import TacitError
+from tacit.base.key import Key
+from tacit.base.vector import Rows, Vector
+from tacit.learn.algorithm import Contribution
+from tacit.learn.examples import Examples
+from tacit.learn.local import Home
+from tacit.learn.task import Tallies
+from tacit.plan.build import BINS, LOSS_LIMIT, Plan
+from tacit.protect.stage import At
+
+Memories = dict[str, Any]
+"""What clients keep between rounds: the algorithm's part, and one array a stage, by its place."""
+
+
+class Turn(NamedTuple):
+    """One client's answer (dim,), the memory to commit if it is included, and its own numbers."""
+
+    answer: Vector
+    pending: Memories
+    loss: float
+    examples: int
+
+
+def take_turn(
+    plan: Plan, held: Examples, offer: Vector, memory: Memories, key: Key, client: str, round_: int
+) -> Turn:
+    """Everything a single client does in a round, from its records to the bytes that leave."""
+    home = Home(plan.task, held, key / "local", plan.records)
+    found, kept = plan.algorithm.visit(offer, memory.get("algorithm"), home)
+    row = pack(plan, found, home.report(offer) if plan.federation.metrics else None)
+    if not np.isfinite(row).all():
+        raise TacitError("round.update-not-finite", client=client, round=round_)
+    counts = np.array([held.count], np.int64)
+    answers, pending = turn(plan, row[None, :], memory, (key / "chain",), counts)
+    if kept is not None:
+        pending = {**pending, "algorithm": kept}
+    return Turn(answers[0], pending, found.loss, held.count)
+
+
+def turn(
+    plan: Plan,
+    rows: Rows,
+    memory: Memories,
+    keys: tuple[Key, ...],
+    examples: npt.NDArray[np.int64],
+) -> tuple[Rows, Memories]:
+    """The client half of the chain on rows (clients, dim); returns answers and pending memory."""
+    pending: Memories = {}
+    for place, (stage, before, after) in enumerate(plan.client_steps):
+        own = tuple(key / place for key in keys)
+        name = f"{place}:{stage.kind}"
+        rows, kept = stage.up(rows, memory.get(name), At(before, after, own, examples))
+        if kept is not None:
+            pending[name] = kept
+    return rows, pending
+
+
+def pack(plan: Plan, found: Contribution, report: Tallies | None) -> Vector:
+    """One row of the plan's blocks from a contribution and an evaluation."""
+    form, trained = plan.message, plan.task.layout.trained
+    parts = {"update": found.update[:trained], "buffers": found.update[trained:]}
+    parts["weight"] = np.array([found.weight])
+    if report is not None:
+        loss = report.mean_loss if report.examples else 0.0
+        parts["loss"] = np.array([np.clip(loss, 0.0, LOSS_LIMIT)])
+        parts["accuracy"] = _one_hot(report)
+    row = [np.asarray(parts[block.name], found.update.dtype) for block in form.blocks]
+    return np.concatenate(row)
+
+
+def _one_hot(report: Tallies) -> Vector:
+    """The bin of the client's accuracy, of `BINS` equal ones over [0, 1]."""
+    bins = np.zeros(BINS)
+    if report.examples:
+        bins[min(int(report.accuracy * BINS), BINS - 1)] = 1.0
+    return bins

@@ -1,0 +1,97 @@
+"""`simulate`: a federation and its clients in, an outcome out; and the two baselines."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tacit.base.errors import TacitError
+from tacit.base.key import Key
+from tacit.learn.examples import Clients, NamedClients, as_clients
+from tacit.plan.build import Plan, build
+from tacit.plan.cohort import Everyone
+from tacit.plan.federation import Federation
+from tacit.plan.warn import too_noisy
+from tacit.protect.recipes import plain
+from tacit.sim.engine import Outcome, Progress, run_exact
+from tacit.sim.faults import Faults, none
+
+
+def simulate(
+    federation: Federation | Plan,
+    data: Any,
+    seed: int = 0,
+    test: Any = None,
+    faults: Faults = none,
+    progress: Progress | None = None,
+) -> Outcome:
+    """Run a federation on this computer, client by client.
+
+    `data`: what `as_clients` accepts, or a `FederatedData` (then `test` is its test part).
+    Randomness, noise included, follows from `seed`: a simulation's noise is not secret.
+    """
+    plan = federation if isinstance(federation, Plan) else build(federation)
+    clients = as_clients(data)
+    test = getattr(data, "test", None) if test is None else test
+    tested = None if test is None else as_clients(test)
+    check_clients(plan, clients)
+    return run_exact(plan, clients, Key.seed(seed), tested, faults, progress)
+
+
+def check_clients(plan: Plan, clients: Clients) -> None:
+    """Number of clients, and the contract at every client that is held in memory."""
+    federation = plan.federation
+    if len(clients) != federation.clients:
+        raise TacitError("run.clients", found=len(clients), expected=federation.clients)
+    if not isinstance(clients, NamedClients):
+        return
+    for name, held in clients:
+        if federation.data is not None:
+            federation.data.check(name, held)
+        plan.task.check(held)
+
+
+def noise_warnings(plan: Plan, clients: Clients) -> tuple[str, ...]:
+    """The plan's warnings, and for record sums the one that needs the number of records."""
+    if not plan.form.record_sum or plan.form.noise is None:
+        return plan.warnings
+    records = sum(clients.examples(i).count for i in range(len(clients)))
+    share = plan.team.cohort / plan.team.clients * plan.form.rate
+    return (*plan.warnings, *too_noisy(plan.form, plan.team, records * share, "records"))
+
+
+def alone(federation: Federation) -> Federation:
+    """The same learning at one place, with nothing to protect: what baselines run."""
+    return federation.replace(
+        clients=1, cohort=Everyone(), quorum=0, collusion=0, protect=plain(), metrics=()
+    )
+
+
+def pooled(federation: Federation, data: Any, seed: int = 0, test: Any = None) -> Outcome:
+    """Train on all records at one place: what a federation without limits could reach."""
+    together = _held(data).pooled()
+    return simulate(alone(federation), together, seed, _test(data, test))
+
+
+def local_only(
+    federation: Federation, data: Any, seed: int = 0, test: Any = None
+) -> dict[str, Outcome]:
+    """Train at every client alone, and evaluate each model on every client's test set."""
+    held, single = _held(data), alone(federation)
+    plan = build(single)
+    return {
+        name: simulate(plan, held.only(i), seed, _test(data, test))
+        for i, name in enumerate(held.names)
+    }
+
+
+def _test(data: Any, test: Any) -> Any:
+    return getattr(data, "test", None) if test is None else test
+
+
+def _held(data: Any) -> NamedClients:
+    """All clients in memory, as baselines need them."""
+    clients = as_clients(data)
+    if isinstance(clients, NamedClients):
+        return clients
+    names = tuple(clients.name(i) for i in range(len(clients)))
+    return NamedClients(names, tuple(clients.examples(i) for i in range(len(clients))))
