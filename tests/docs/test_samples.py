@@ -2,39 +2,41 @@
 
 from __future__ import annotations
 
-import os
-from importlib.util import find_spec
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from _pytest.mark import ParameterSet
 
 from tests.docs.samples import blocks, commands, run_page
 
 ROOT = Path(__file__).parents[2]
-WITHOUT_TORCH = os.environ.get("TACIT_WITHOUT_TORCH") == "1" and find_spec("torch") is None
 
 
-def _pages() -> list[Path]:
-    pages = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-    texts = {page: page.read_text("utf-8") for page in pages}
-    return [
-        page
-        for page, text in texts.items()
-        if any(blocks(text)) and not (WITHOUT_TORCH and "torch" in text)
-    ]
+def _pages() -> Iterator[ParameterSet]:
+    """Every page with something to run; marked where a block needs PyTorch."""
+    for page in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]:
+        texts = [block.text for block in blocks(page.read_text("utf-8"))]
+        torch = any("import torch" in text or "tacit.torch" in text for text in texts)
+        if texts:
+            name = str(page.relative_to(ROOT))
+            yield pytest.param(page, id=name, marks=[pytest.mark.torch] if torch else [])
 
 
-@pytest.mark.parametrize("page", _pages(), ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize("page", list(_pages()))
 def test_page_runs_as_printed(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    run_page(page.read_text("utf-8"), page, tmp_path)
+    _run(page.read_text("utf-8"), tmp_path, monkeypatch, page)
 
 
-def _run(page: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _run(
+    text: str,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    page: Path = Path("sample.md"),
+) -> None:
     monkeypatch.chdir(folder)
     monkeypatch.syspath_prepend(str(folder))
-    run_page(page, Path("sample.md"), folder)
+    run_page(text, page, folder)
 
 
 def test_blocks_share_a_namespace_and_a_folder(

@@ -10,7 +10,7 @@ import pytest
 import tacit
 from tacit.base.key import Key
 from tacit.base.vector import Kind, Layout, Tensor
-from tacit.learn.algorithm import Steps
+from tacit.learn.algorithm import Aggregate, Steps
 from tacit.learn.contract import Arrays
 from tacit.learn.examples import Examples
 from tacit.learn.local import Home, RecordRule
@@ -93,7 +93,7 @@ def test_server_momentum_beside_its_equations() -> None:
     for mean in np.random.default_rng(0).normal(size=(6, 3)):
         velocity = 0.9 * velocity + mean[:2]
         params = params + 0.5 * velocity
-        state = algorithm.apply(state, mean, LAYOUT)
+        state = algorithm.apply(state, Aggregate(mean, {}, 1), LAYOUT)
         assert np.allclose(state["params"][:2], params)
         assert state["params"][2] == mean[2], "buffers are averaged and bypass the optimiser"
 
@@ -106,7 +106,7 @@ def test_fedadam_beside_its_equations() -> None:
         m = 0.9 * m + 0.1 * mean[:2]
         v = 0.99 * v + 0.01 * mean[:2] ** 2
         params = params + 0.3 * m / (np.sqrt(v) + 1e-2)
-        state = algorithm.apply(state, mean, LAYOUT)
+        state = algorithm.apply(state, Aggregate(mean, {}, 1), LAYOUT)
         assert np.allclose(state["params"][:2], params)
 
 

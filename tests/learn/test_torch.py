@@ -15,43 +15,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from tacit.base.errors import TacitError
 from tacit.base.key import Key
 from tacit.base.plain import from_plain, to_plain
 from tacit.learn.contract import Arrays
 from tacit.learn.examples import Examples
 from tacit.learn.torch import TorchTask, task
-from tacit.learn.torch_model import TorchModel
 from tests.learn import torch_modules
+from tests.learn.torch_cases import build, refusal, some_x, some_y
 
 Array = npt.NDArray[Any]
 HERE = "tests.learn.torch_modules"
 KEY = Key.seed(0)
-
-
-def _x(rows: int = 8, *shape: int) -> Array:
-    return np.random.default_rng(0).normal(size=(rows, *(shape or (5,))))
-
-
-def _y(rows: int = 8, classes: int = 3) -> Array:
-    return np.random.default_rng(1).integers(0, classes, rows)
-
-
-def _built(
-    model: Any = torch_modules.Linear,
-    loss: Any = "cross_entropy",
-    classes: int = 3,
-    shape: tuple[int, ...] = (5,),
-    **options: Any,
-) -> TorchModel:
-    return task(model, loss, **options).build(Arrays(shape, classes))
-
-
-def _refused(code: str, action: Any) -> TacitError:
-    with pytest.raises(TacitError) as refused:
-        action()
-    assert refused.value.code == code, refused.value
-    return refused.value
 
 
 # The description.
@@ -77,53 +51,53 @@ def test_a_description_survives_plain_data() -> None:
 
 @pytest.mark.parametrize("value", [None, torch.relu, {"a": 1}, torch.zeros(1), [None]])
 def test_options_are_plain(value: Any) -> None:
-    error = _refused("task.option", lambda: task(torch_modules.Linear, width=value))
+    error = refusal("task.option", lambda: task(torch_modules.Linear, width=value))
     assert "width" in error.cause
 
 
 @pytest.mark.parametrize("loss", ["crossentropy", "nll", ""])
 def test_unknown_losses_are_refused(loss: str) -> None:
-    error = _refused("task.setting", lambda: task(torch_modules.Linear, loss))
+    error = refusal("task.setting", lambda: task(torch_modules.Linear, loss))
     assert "cross_entropy, mse, bce" in error.remedy
 
 
 def test_an_instance_is_no_description() -> None:
-    _refused("task.code-not-named", lambda: task(nn.Linear(2, 2)))
+    refusal("task.code-not-named", lambda: task(nn.Linear(2, 2)))
 
 
 def test_changed_code_is_not_built() -> None:
     spec = TorchTask(f"{HERE}:Linear", "0" * 64)
-    _refused("task.code-changed", lambda: spec.build(Arrays((5,), 3)))
+    refusal("task.code-changed", lambda: spec.build(Arrays((5,), 3)))
     loss = TorchTask(
         f"{HERE}:Linear", task(torch_modules.Linear).source, f"{HERE}:absolute", "0" * 64
     )
-    _refused("task.code-changed", lambda: loss.build(Arrays((5,), 3)))
+    refusal("task.code-changed", lambda: loss.build(Arrays((5,), 3)))
 
 
 def test_a_custom_loss_without_a_digest_is_refused() -> None:
     source = task(torch_modules.Linear).source
-    _refused("task.setting", lambda: TorchTask(f"{HERE}:Linear", source, f"{HERE}:absolute"))
+    refusal("task.setting", lambda: TorchTask(f"{HERE}:Linear", source, f"{HERE}:absolute"))
 
 
 def test_a_task_needs_a_contract() -> None:
-    _refused("task.no-shape", lambda: task(torch_modules.Linear).build(None))
-    _refused("task.classes", lambda: _built(classes=0))
+    refusal("task.no-shape", lambda: task(torch_modules.Linear).build(None))
+    refusal("task.classes", lambda: build(classes=0))
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "two", ""])
 def test_threads_are_a_number(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TACIT_TORCH_THREADS", value)
-    _refused("task.setting", _built)
+    refusal("task.setting", build)
 
 
 def test_threads_are_one_unless_the_environment_says_otherwise(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("TACIT_TORCH_THREADS", "2")
-    _built()
+    build()
     assert torch.get_num_threads() == 2
     monkeypatch.delenv("TACIT_TORCH_THREADS")
-    _built()
+    build()
     assert torch.get_num_threads() == 1
 
 
@@ -144,10 +118,10 @@ def test_torch_is_imported_when_a_task_is_built() -> None:
 
 
 def test_the_start_follows_its_key_and_nothing_else() -> None:
-    built = _built()
+    built = build()
     first = built.start(Key.seed(1))
     torch.manual_seed(99)
-    assert np.array_equal(_built().start(Key.seed(1)), first)
+    assert np.array_equal(build().start(Key.seed(1)), first)
     assert not np.array_equal(built.start(Key.seed(2)), first)
     assert first.shape == (built.layout.size,)
     assert first.dtype == np.float32
@@ -157,16 +131,16 @@ def test_torchs_own_randomness_is_left_alone() -> None:
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    built = _built(torch_modules.Dropping)
+    built = build(torch_modules.Dropping)
     params = built.start(KEY)
-    built.grad(params, Examples(_x(), _y()), KEY)
-    built.clipped_grad_sum(params, Examples(_x(), _y()), 1.0, KEY)
+    built.grad(params, Examples(some_x(), some_y()), KEY)
+    built.clipped_grad_sum(params, Examples(some_x(), some_y()), 1.0, KEY)
     assert torch.equal(torch.rand(3), expected)
 
 
 def test_dropout_follows_the_key() -> None:
-    built = _built(torch_modules.Dropping)
-    params, held = built.start(KEY), Examples(_x(), _y())
+    built = build(torch_modules.Dropping)
+    params, held = built.start(KEY), Examples(some_x(), some_y())
     gradients: list[Callable[[int], Array]] = [
         lambda seed: built.grad(params, held, Key.seed(seed)).trained,
         lambda seed: built.clipped_grad_sum(params, held, 1.0, Key.seed(seed)),
@@ -179,8 +153,8 @@ def test_dropout_follows_the_key() -> None:
 
 
 def test_examples_get_dropout_of_their_own() -> None:
-    built = _built(torch_modules.Dropping)
-    same = Examples(np.repeat(_x(1), 2, axis=0), np.repeat(_y(1), 2))
+    built = build(torch_modules.Dropping)
+    same = Examples(np.repeat(some_x(1), 2, axis=0), np.repeat(some_y(1), 2))
     total = built.clipped_grad_sum(built.start(KEY), same, 1e9, KEY)
     one = built.clipped_grad_sum(built.start(KEY), same.take(slice(0, 1)), 1e9, KEY)
     assert not np.allclose(total, 2 * one)
@@ -190,18 +164,18 @@ def test_examples_get_dropout_of_their_own() -> None:
 
 
 def test_gradient_of_each_loss_is_torchs() -> None:
-    x, y = _x(), _y()
+    x, y = some_x(), some_y()
     cases: list[tuple[Any, int, int, Array, Any]] = [
         ("cross_entropy", 3, 3, y, nn.functional.cross_entropy),
-        ("mse", 1, 0, _x(8, 1)[:, 0], nn.functional.mse_loss),
-        ("mse", 3, 0, _x(8, 3), nn.functional.mse_loss),
+        ("mse", 1, 0, some_x(8, 1)[:, 0], nn.functional.mse_loss),
+        ("mse", 3, 0, some_x(8, 3), nn.functional.mse_loss),
         ("bce", 1, 2, y > 0, nn.functional.binary_cross_entropy_with_logits),
-        ("bce", 3, 2, _x(8, 3) > 0, nn.functional.binary_cross_entropy_with_logits),
+        ("bce", 3, 2, some_x(8, 3) > 0, nn.functional.binary_cross_entropy_with_logits),
         (torch_modules.smooth_cross_entropy, 3, 3, y, torch_modules.smooth_cross_entropy),
         (torch_modules.absolute, 1, 0, x[:, 0], torch_modules.absolute),
     ]
     for loss, outputs, classes, labels, reference in cases:
-        built = _built(torch_modules.Linear, loss, classes, outputs=outputs)
+        built = build(torch_modules.Linear, loss, classes, outputs=outputs)
         params = built.start(KEY)
         found = built.grad(params, Examples(x, labels), KEY)
         module: Any = built.module(params)
@@ -218,7 +192,7 @@ def test_gradient_of_each_loss_is_torchs() -> None:
 
 @pytest.mark.parametrize("rows", [1, 512, 1100])
 def test_evaluation_in_chunks_is_exact(rows: int) -> None:
-    built, x, y = _built(), _x(rows), _y(rows)
+    built, x, y = build(), some_x(rows), some_y(rows)
     params = built.start(KEY)
     logits = built.module(params)(torch.from_numpy(x).float())
     total = nn.functional.cross_entropy(logits, torch.from_numpy(y), reduction="sum").item()
@@ -230,35 +204,35 @@ def test_evaluation_in_chunks_is_exact(rows: int) -> None:
 
 
 def test_evaluation_of_the_other_losses() -> None:
-    x = _x()
-    values = _built(torch_modules.Linear, "mse", 0, outputs=1)
+    x = some_x()
+    values = build(torch_modules.Linear, "mse", 0, outputs=1)
     params = values.start(KEY)
     predicted = values.predict(params, x)
     assert predicted.shape == (8,)
     found = values.evaluate(params, Examples(x, np.zeros(8)))
     assert found == pytest.approx((8, (predicted.astype(float) ** 2).sum(), 0), rel=1e-5)
 
-    several = _built(torch_modules.Linear, "bce", 2, outputs=3)
+    several = build(torch_modules.Linear, "bce", 2, outputs=3)
     labels = several.predict(params := several.start(KEY), x)
     assert labels.dtype == np.int64
     assert several.evaluate(params, Examples(x, labels)).accuracy == 1.0
     assert several.evaluate(params, Examples(x, 1 - labels)).correct == 0.0
     assert several.evaluate(params, Examples(x, labels)).examples == 24
 
-    smooth = _built(torch_modules.Linear, torch_modules.smooth_cross_entropy)
+    smooth = build(torch_modules.Linear, torch_modules.smooth_cross_entropy)
     labels = smooth.predict(params := smooth.start(KEY), x)
     found = smooth.evaluate(params, Examples(x, labels))
     mean = smooth.grad(params, Examples(x, labels), KEY).loss
     assert found == pytest.approx((8, 8 * mean, 8), rel=1e-6)
 
-    own = _built(torch_modules.Linear, torch_modules.absolute, 0, outputs=1)
+    own = build(torch_modules.Linear, torch_modules.absolute, 0, outputs=1)
     assert own.predict(own.start(KEY), x).shape == (8,)
     assert own.evaluate(own.start(KEY), Examples(x, x[:, 0])).correct == 0.0
 
 
 def test_nothing_to_evaluate_sums_to_nothing() -> None:
-    built = _built()
-    empty = Examples(_x()[:0], _y()[:0])
+    built = build()
+    empty = Examples(some_x()[:0], some_y()[:0])
     assert built.evaluate(built.start(KEY), empty) == (0.0, 0.0, 0.0)
     assert built.predict(built.start(KEY), empty.x).shape == (0,)
 
@@ -267,8 +241,8 @@ def test_nothing_to_evaluate_sums_to_nothing() -> None:
 
 
 def test_any_array_of_numbers_is_read_and_none_is_changed() -> None:
-    built = _built()
-    params, y = built.start(KEY), _y()
+    built = build()
+    params, y = built.start(KEY), some_y()
     whole = np.random.default_rng(0).integers(0, 2, (8, 5))
     expected = built.grad(params, Examples(whole.astype(np.float32), y), KEY).trained
     fixed = whole.astype(np.float32)
@@ -291,8 +265,8 @@ def test_any_array_of_numbers_is_read_and_none_is_changed() -> None:
 
 
 def test_a_unit_of_result_is_the_callers_own() -> None:
-    built = _built()
-    params, held = built.start(KEY), Examples(_x(), _y())
+    built = build()
+    params, held = built.start(KEY), Examples(some_x(), some_y())
     first = built.grad(params, held, KEY).trained
     kept = first.copy()
     first += 1.0
@@ -309,9 +283,9 @@ def test_a_unit_of_result_is_the_callers_own() -> None:
 def test_one_example_changes_a_clipped_sum_by_the_clip_at_most(
     clip: float, rows: int, seed: int
 ) -> None:
-    built = _built(torch_modules.Linear)
+    built = build(torch_modules.Linear)
     params = built.start(Key.seed(seed))
-    held = Examples(100.0 * _x(rows), _y(rows))
+    held = Examples(100.0 * some_x(rows), some_y(rows))
     total = built.clipped_grad_sum(params, held, clip, KEY).astype(np.float64)
     fewer = held.take(slice(0, rows - 1))
     rest = built.clipped_grad_sum(params, fewer, clip, KEY) if rows > 1 else 0.0
@@ -321,111 +295,35 @@ def test_one_example_changes_a_clipped_sum_by_the_clip_at_most(
 
 
 def test_without_effect_a_clip_leaves_the_gradient() -> None:
-    built = _built()
-    params, held = built.start(KEY), Examples(_x(), _y())
+    built = build()
+    params, held = built.start(KEY), Examples(some_x(), some_y())
     total = built.clipped_grad_sum(params, held, 1e6, KEY)
     np.testing.assert_allclose(total / 8, built.grad(params, held, KEY).trained, atol=1e-6)
 
 
 def test_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    built = _built()
-    params, held = built.start(KEY), Examples(_x(), _y())
+    built = build()
+    params, held = built.start(KEY), Examples(some_x(), some_y())
     whole = built.clipped_grad_sum(params, held, 0.5, KEY)
     monkeypatch.setattr("tacit.learn.torch_clipped.COORDINATES", 3 * built.layout.trained)
     np.testing.assert_allclose(built.clipped_grad_sum(params, held, 0.5, KEY), whole, atol=1e-6)
 
 
 def test_an_example_whose_gradient_is_not_finite_shows_in_the_sum() -> None:
-    built = _built(torch_modules.Logarithm)
+    built = build(torch_modules.Logarithm)
     params = built.start(KEY)
-    x, y = np.abs(_x()), _y()
+    x, y = np.abs(some_x()), some_y()
     assert np.isfinite(built.clipped_grad_sum(params, Examples(x, y), 1.0, KEY)).all()
     x[2, 0] = -1.0
     assert not np.isfinite(built.clipped_grad_sum(params, Examples(x, y), 1.0, KEY)).any()
-    _refused("task.loss-not-finite", lambda: built.grad(params, Examples(x, y), KEY))
+    refusal("task.loss-not-finite", lambda: built.grad(params, Examples(x, y), KEY))
 
 
 def test_batch_norm_has_no_gradient_of_one_example() -> None:
-    built = _built(nn.BatchNorm1d, num_features=3, shape=(3,))
-    held = Examples(_x(4, 3), _y(4))
-    error = _refused("task.mixes", lambda: built.clipped_grad_sum(built.start(KEY), held, 1.0, KEY))
+    built = build(nn.BatchNorm1d, num_features=3, shape=(3,))
+    held = Examples(some_x(4, 3), some_y(4))
+    error = refusal("task.mixes", lambda: built.clipped_grad_sum(built.start(KEY), held, 1.0, KEY))
     assert "BatchNorm1d" in error.cause
     one = held.take(slice(0, 1))
-    error = _refused("task.torch-batch-of-one", lambda: built.grad(built.start(KEY), one, KEY))
+    error = refusal("task.torch-batch-of-one", lambda: built.grad(built.start(KEY), one, KEY))
     assert "group normalisation" in error.remedy
-
-
-# What users get wrong.
-
-
-def test_modules_that_cannot_be_built() -> None:
-    error = _refused("task.code-fails", lambda: _built(torch_modules.broken, size=7))
-    assert "no size 7" in error.cause
-    assert isinstance(error.__cause__, ValueError)
-    _refused("task.code-fails", lambda: _built(torch_modules.Linear, bogus=1))
-    error = _refused("task.torch-not-a-module", lambda: _built(torch_modules.not_a_module))
-    assert "list" in error.cause
-    _refused("task.torch-nothing-to-train", lambda: _built(torch_modules.frozen))
-    _refused("task.code-fails", lambda: _built(nn.LazyLinear, out_features=3))
-
-
-def test_a_module_of_changing_shape_cannot_start() -> None:
-    built = _built(torch_modules.shapeless, "mse", 0)
-    _refused("task.torch-not-repeatable", lambda: built.start(Key.seed(4)))
-
-
-def test_outputs_that_do_not_fit_the_labels() -> None:
-    held = Examples(_x(), _y())
-    for built, labels in (
-        (_built(outputs=4), held.y),
-        (_built(outputs=1, classes=2), held.y % 2),
-        (_built(torch_modules.Pair), held.y),
-        (_built(torch_modules.Linear, "mse", 0, outputs=3), _x(8, 2)),
-        (_built(torch_modules.Linear, "mse", 0, outputs=3), held.y),
-        (_built(torch_modules.Linear, "bce", 2, outputs=2), held.y % 2),
-    ):
-        examples = Examples(held.x, labels)
-        _refused("task.torch-output", lambda b=built, e=examples: b.check(e))
-        params = built.start(KEY)
-        _refused("task.torch-output", lambda b=built, p=params, e=examples: b.grad(p, e, KEY))
-
-
-def test_a_loss_that_is_no_mean() -> None:
-    built = _built(torch_modules.Linear, torch_modules.not_a_mean, 0)
-    _refused("task.torch-loss", lambda: built.check(Examples(_x(), _x()[:, 0])))
-    fails = _built(torch_modules.Linear, torch_modules.absolute, 0)
-    error = _refused("task.code-fails", lambda: fails.check(Examples(_x(), _x()[:, :3])))
-    assert f"{HERE}:absolute" in error.cause
-
-
-def test_a_module_that_cannot_read_its_features() -> None:
-    built = _built(shape=(4,))
-    error = _refused("task.code-fails", lambda: built.check(Examples(_x(8, 4), _y())))
-    assert "Linear failed when it was run" in error.cause
-
-
-@pytest.mark.parametrize("label", [3, -1, -100])
-def test_labels_out_of_range(label: int) -> None:
-    built, x, y = _built(), _x(), _y()
-    y[2] = label
-    params = built.start(KEY)
-    _refused("data.label-range", lambda: built.check(Examples(x, y)))
-    _refused("task.label-range", lambda: built.grad(params, Examples(x, y), KEY))
-    _refused("task.label-range", lambda: built.clipped_grad_sum(params, Examples(x, y), 1.0, KEY))
-    _refused("task.label-range", lambda: built.evaluate(params, Examples(x, y)))
-
-
-def test_examples_of_another_shape_or_not_finite() -> None:
-    built = _built()
-    _refused("data.shape", lambda: built.check(Examples(_x(8, 6), _y())))
-    x = _x()
-    x[3, 1] = np.nan
-    _refused("data.not-finite", lambda: built.check(Examples(x, _y())))
-
-
-def test_a_diverged_model_is_an_error() -> None:
-    built = _built()
-    params = np.full(built.layout.size, np.nan, np.float32)
-    error = _refused("task.loss-not-finite", lambda: built.grad(params, Examples(_x(), _y()), KEY))
-    assert "nan" in error.cause
-    built.check(Examples(_x(), _y()))

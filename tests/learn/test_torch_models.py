@@ -12,6 +12,7 @@ from torch import nn
 
 from tacit.base.key import Key
 from tacit.base.vector import Kind
+from tacit.learn.algorithm import Aggregate
 from tacit.learn.contract import Arrays
 from tacit.learn.examples import Examples
 from tacit.learn.fedavg import fedavg
@@ -87,7 +88,7 @@ def _federated(built: TorchModel, params: Array, held: Examples, lr: float, batc
     state = algorithm.start(params)
     home = Home(built, held, Key.seed(3))
     contribution, _ = algorithm.visit(algorithm.offer(state), None, home)
-    after: Array = algorithm.apply(state, contribution.update, built.layout)["params"]
+    after: Array = algorithm.apply(state, Aggregate(contribution.update, {}, 1), built.layout)["params"]
     return after
 
 

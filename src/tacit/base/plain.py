@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import functools
 import hashlib
 import json
@@ -16,6 +15,7 @@ import msgspec
 import numpy as np
 
 from tacit.base.errors import TacitError
+from tacit.base.nearest import did_you_mean
 
 Path = tuple[str | int, ...]
 T = TypeVar("T")
@@ -95,9 +95,7 @@ def place(path: Path) -> str:
 
 def unknown(name: str, valid: Any, path: Path) -> TacitError:
     """The error for a name that does not exist, with the nearest ones that do."""
-    near = difflib.get_close_matches(name, list(valid), n=1, cutoff=0.4)
-    known = ", ".join(sorted(valid))
-    hint = f"Did you mean {near[0]!r}? " if near else ""
+    known, hint = ", ".join(sorted(valid)), did_you_mean(name, valid)
     in_kind = bool(path) and path[-1] == "kind"
     full = path if in_kind else (*path, name)
     return TacitError(

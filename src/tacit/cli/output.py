@@ -102,7 +102,10 @@ def grid(columns: Sequence[str], rows: Iterable[Sequence[str]], words: Sequence[
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="dim", padding=(0, 1))
     for name in columns:
         table.add_column(
-            name, justify="left" if name in words else "right", overflow="fold", no_wrap=name not in words
+            name,
+            justify="left" if name in words else "right",
+            overflow="fold",
+            no_wrap=name not in words,
         )
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))

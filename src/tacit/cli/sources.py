@@ -38,17 +38,7 @@ class Source(NamedTuple):
     told: str
 
 
-def let_import(description: Path) -> None:
-    """Let user code be found beside the description, and in the current folder."""
-    for folder in (Path.cwd(), description.parent.resolve()):
-        if str(folder) in sys.path:
-            sys.path.remove(str(folder))
-        sys.path.insert(0, str(folder))
-
-
-def find(
-    description: Path, federation: Federation, data: str | None, test: str | None
-) -> Source:
+def find(description: Path, federation: Federation, data: str | None, test: str | None) -> Source:
     """The data that a user named by `--data` and `--test`, or what lies beside the description."""
     name = data or _beside(description)
     held = _held(name, "--data", federation)
@@ -124,7 +114,7 @@ def read_folder(folder: Path, federation: Federation) -> dict[str, Any]:
     """One CSV file a client, read through the schema and, if there is one, NAME.mapping.toml."""
     schema = federation.data
     if not isinstance(schema, Schema):
-        raise TacitError("run.not-tables", kind=schema.kind if schema else "none")
+        raise TacitError("run.not-tables", kind=getattr(schema, "kind", "none"))
     files = sorted(folder.glob("*.csv"))
     if not files:
         raise TacitError("run.no-csv", folder=folder)

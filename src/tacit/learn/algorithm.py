@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple, Protocol, final
 
-from tacit.base.vector import Layout, Vector
+from tacit.base.vector import Block, Layout, Vector
 
 Rule = Callable[[Vector, Vector], Vector]
 """Corrects a gradient elementwise: (gradient, trained parameters) -> gradient."""
@@ -29,22 +30,32 @@ class Steps:
 class Contribution(NamedTuple):
     """What one visit yields before any protection: model-sized update and its weight.
 
-    `update` is (layout.size,): the change of trained coordinates, then the buffers themselves.
+    `update` is (..., layout.size): the change of trained coordinates, then the buffers themselves.
     `weight` is what the update counts for when it is averaged: 1, or the number of records in a
-    record sum.
+    record sum. `extra` holds the algorithm's own tallies by name (see `Algorithm.extra`). A
+    leading axis, if any, runs over clients.
     """
 
     update: Vector
-    weight: float
-    loss: float
+    weight: Any
+    loss: Any
+    extra: Mapping[str, Vector] = MappingProxyType({})
 
 
 class Trained(NamedTuple):
     """The model after local work, the number of steps taken, and the mean training loss."""
 
     params: Vector
-    steps: int
-    loss: float
+    steps: Any
+    loss: Any
+
+
+class Aggregate(NamedTuple):
+    """What a round yields: the mean of updates (layout.size,), sums of tallies, and answers."""
+
+    mean: Vector
+    tallies: Mapping[str, Vector]
+    answers: int
 
 
 class Local(Protocol):
@@ -79,19 +90,24 @@ class Need(StrEnum):
 State = dict[str, Any]
 """Named vectors and numbers; always has "params"."""
 
+Offer = Mapping[str, Vector]
+"""What clients receive: named vectors; always has "params"."""
+
 
 class Algorithm(NamedTuple):
-    """Pure functions; one paper a file.
+    """Pure functions; one paper a file. Vectors may carry a leading clients axis: index with `...`.
 
     `one_step` is true when a visit computes a single gradient at the offered parameters, so that
-    its contribution is a sum over records: what record-level privacy needs.
+    its contribution is a sum over records: what record-level privacy needs. `extra` are tallies
+    that the algorithm adds to the message, with their bounds.
     """
 
     start: Callable[[Vector], State]
-    offer: Callable[[State], Vector]
-    visit: Callable[[Vector, Any, Local], tuple[Contribution, Any]]
-    apply: Callable[[State, Vector, Layout], State]
+    offer: Callable[[State], Offer]
+    visit: Callable[[Offer, Any, Local], tuple[Contribution, Any]]
+    apply: Callable[[State, Aggregate, Layout], State]
     one_step: bool = False
+    extra: tuple[Block, ...] = ()
     needs: frozenset[Need] = frozenset()
 
 

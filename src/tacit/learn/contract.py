@@ -51,16 +51,10 @@ class Arrays:
             self._check_range(client, examples)
 
     def _check_range(self, client: str, examples: Examples) -> None:
-        low, high = float(examples.x.min()), float(examples.x.max())
-        assert self.low is not None and self.high is not None
-        if low < self.low or high > self.high:
+        outside = int(((examples.x < self.low) | (examples.x > self.high)).sum())
+        if outside:
             raise TacitError(
-                "data.range",
-                client=client,
-                column="features",
-                low=self.low,
-                high=self.high,
-                found=f"{low:g} to {high:g}",
+                "data.range", client=client, low=self.low, high=self.high, outside=outside
             )
 
 

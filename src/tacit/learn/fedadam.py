@@ -12,8 +12,8 @@ from typing import ClassVar, final
 import numpy as np
 
 from tacit.base.vector import Layout, Vector
-from tacit.learn.algorithm import Algorithm, State, Steps
-from tacit.learn.fedavg import check_local_steps, offer, positive, visit_by
+from tacit.learn.algorithm import Aggregate, Algorithm, State, Steps
+from tacit.learn.fedavg import check_local_steps, moved, offer, positive, visit_by
 
 
 @final
@@ -48,14 +48,12 @@ class FedAdam:
     def _start(self, params: Vector) -> State:
         return {"params": params, "m": 0.0, "v": self.tau**2}
 
-    def _apply(self, state: State, mean: Vector, layout: Layout) -> State:
-        change = mean[: layout.trained]
+    def _apply(self, state: State, found: Aggregate, layout: Layout) -> State:
+        change = found.mean[: layout.trained]
         m = self.beta1 * state["m"] + (1 - self.beta1) * change
         v = self.beta2 * state["v"] + (1 - self.beta2) * change**2
-        params = state["params"].copy()
-        params[: layout.trained] += self.server_lr * m / (np.sqrt(v) + self.tau)
-        params[layout.trained :] = mean[layout.trained :]
-        return {"params": params, "m": m, "v": v}
+        step = self.server_lr * m / (np.sqrt(v) + self.tau)
+        return {"params": moved(state["params"], step, found, layout), "m": m, "v": v}
 
 
 def fedadam(

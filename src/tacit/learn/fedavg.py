@@ -14,7 +14,15 @@ import numpy as np
 
 from tacit.base.errors import TacitError
 from tacit.base.vector import Layout, Vector
-from tacit.learn.algorithm import Algorithm, Contribution, Local, State, Steps
+from tacit.learn.algorithm import (
+    Aggregate,
+    Algorithm,
+    Contribution,
+    Local,
+    Offer,
+    State,
+    Steps,
+)
 
 
 @final
@@ -46,11 +54,9 @@ class FedAvg:
         )
         return Algorithm(start, offer, visit_by(local), self._apply)
 
-    def _apply(self, state: State, mean: Vector, layout: Layout) -> State:
-        params = state["params"].copy()
-        velocity = self.momentum * state["velocity"] + mean[: layout.trained]
-        params[: layout.trained] += self.server_lr * velocity
-        params[layout.trained :] = mean[layout.trained :]
+    def _apply(self, state: State, found: Aggregate, layout: Layout) -> State:
+        velocity = self.momentum * state["velocity"] + found.mean[: layout.trained]
+        params = moved(state["params"], self.server_lr * velocity, found, layout)
         return {"params": params, "velocity": velocity}
 
 
@@ -78,18 +84,26 @@ def start(params: Vector) -> State:
     return {"params": params, "velocity": 0.0}
 
 
-def offer(state: State) -> Vector:
+def offer(state: State) -> Offer:
     """Clients receive the model."""
-    params: Vector = state["params"]
-    return params
+    return {"params": state["params"]}
+
+
+def moved(params: Vector, step: Vector, found: Aggregate, layout: Layout) -> Vector:
+    """The model after the coordinator's step; buffers are averaged and bypass the optimiser."""
+    after = params.copy()
+    after[: layout.trained] += step
+    after[layout.trained :] = found.mean[layout.trained :]
+    return after
 
 
 def visit_by(local: Steps) -> Any:
     """A visit that trains locally and answers the change of the model (buffers: their values)."""
 
-    def visit(params: Vector, memory: Any, home: Local) -> tuple[Contribution, Any]:
-        after = home.train(params, local)
-        return Contribution(change(params, after.params, home), 1.0, after.loss), memory
+    def visit(received: Offer, memory: Any, home: Local) -> tuple[Contribution, Any]:
+        before = received["params"]
+        after = home.train(before, local)
+        return Contribution(change(before, after.params, home), 1.0, after.loss), memory
 
     return visit
 
@@ -97,7 +111,7 @@ def visit_by(local: Steps) -> Any:
 def change(before: Vector, after: Vector, home: Local) -> Vector:
     """What is sent: after - before on trained coordinates, the buffers themselves."""
     update = after - before
-    update[home.trained :] = after[home.trained :]
+    update[..., home.trained :] = after[..., home.trained :]
     return update
 
 

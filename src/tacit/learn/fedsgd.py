@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, final
 
 from tacit.base.errors import TacitError
-from tacit.base.vector import Layout, Vector
-from tacit.learn.algorithm import Algorithm, Contribution, Local, State
-from tacit.learn.fedavg import offer, positive, start
+from tacit.base.vector import Layout
+from tacit.learn.algorithm import Aggregate, Algorithm, Contribution, Local, Offer, State
+from tacit.learn.fedavg import moved, offer, positive, start
 
 
 @final
@@ -37,11 +37,9 @@ class FedSGD:
         """The pure functions."""
         return Algorithm(start, offer, visit, self._apply, one_step=True)
 
-    def _apply(self, state: State, mean: Vector, layout: Layout) -> State:
-        params = state["params"].copy()
-        velocity = self.momentum * state["velocity"] + mean[: layout.trained]
-        params[: layout.trained] += self.lr * velocity
-        params[layout.trained :] = mean[layout.trained :]
+    def _apply(self, state: State, found: Aggregate, layout: Layout) -> State:
+        velocity = self.momentum * state["velocity"] + found.mean[: layout.trained]
+        params = moved(state["params"], self.lr * velocity, found, layout)
         return {"params": params, "velocity": velocity}
 
 
@@ -50,9 +48,9 @@ def fedsgd(lr: float, momentum: float = 0.0) -> FedSGD:
     return FedSGD(lr, momentum)
 
 
-def visit(params: Vector, memory: Any, home: Local) -> tuple[Contribution, Any]:
+def visit(received: Offer, memory: Any, home: Local) -> tuple[Contribution, Any]:
     """Answer the descent direction: minus the gradient at the offered model."""
-    found = home.gradient(params)
+    found = home.gradient(received["params"])
     update = found.update
-    update[: home.trained] *= -1.0
+    update[..., : home.trained] *= -1.0
     return found._replace(update=update), memory

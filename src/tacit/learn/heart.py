@@ -9,6 +9,7 @@ import csv
 import gzip
 import hashlib
 from importlib.resources import as_file, files
+from typing import Literal
 
 import numpy as np
 
@@ -73,13 +74,14 @@ def heart_disease() -> FederatedData[Schema]:
     return FederatedData(schema, train, test)
 
 
-def heart_disease_flamby() -> FederatedData[Arrays]:
+def heart_disease_flamby(scaling: Literal["centre", "pooled"] = "centre") -> FederatedData[Arrays]:
     """The 740 complete records under the protocol of FLamby's Fed-Heart-Disease.
 
-    13 features, train and test fold as published, each hospital standardised by the mean and the
-    (unbiased) standard deviation of its own training records: a statistic of its records, so this
-    is for comparison with published figures, not for record-level privacy. A feature that is
-    constant over a hospital's training records (Zurich's cholesterol) is divided by 1.
+    13 features, train and test fold as published, standardised by the mean and the (unbiased)
+    standard deviation of training records: of each hospital's own (`"centre"`, FLamby's federated
+    strategies), or of all of them (`"pooled"`, FLamby's pooled baseline). Either is a statistic of
+    the records, so this is for comparison with published figures, not for record-level privacy. A
+    feature that is constant over a hospital's records (Zurich's cholesterol) is divided by 1.
 
     Source: du Terrail et al. 2022, "FLamby: Datasets and Benchmarks for Cross-Silo Federated
     Learning in Realistic Healthcare Settings".
@@ -90,10 +92,12 @@ def heart_disease_flamby() -> FederatedData[Arrays]:
     train = np.array([row[1] == "train" for row in rows])
     values = np.array([row[2:] for row in rows], np.float64)
     examples = Examples(values[:, :-1], values[:, -1].astype(np.int64))
-    folds = [
-        _standardised(examples.take((center == i) & train), examples.take((center == i) & ~train))
-        for i in range(len(HOSPITALS))
-    ]
+    folds = []
+    for i in range(len(HOSPITALS)):
+        here = center == i
+        known = examples.take(train if scaling == "pooled" else here & train)
+        fold = (examples.take(here & train), examples.take(here & ~train))
+        folds.append(tuple(_standardised(known, one) for one in fold))
     names = tuple(HOSPITALS)
     schema = Arrays(shape=examples.x.shape[1:], classes=2)
     return FederatedData(
@@ -121,7 +125,7 @@ def _hospital(name: str, schema: Schema) -> Examples:
     return schema.encode(mapping.translate(table, schema.table_columns, name), name)
 
 
-def _standardised(train: Examples, test: Examples) -> tuple[Examples, Examples]:
-    mean, spread = train.x.mean(axis=0), train.x.std(axis=0, ddof=1)
-    spread = np.where(spread == 0, 1.0, spread)
-    return tuple(Examples((one.x - mean) / spread, one.y) for one in (train, test))  # type: ignore[return-value]  # two in, two out
+def _standardised(known: Examples, held: Examples) -> Examples:
+    """`held` by the mean and spread of `known`."""
+    mean, spread = known.x.mean(axis=0), known.x.std(axis=0, ddof=1)
+    return Examples((held.x - mean) / np.where(spread == 0, 1.0, spread), held.y)

@@ -135,11 +135,11 @@ def known(name: str) -> Known:
 def check_option(name: str, option: str, value: Any) -> None:
     """Refuse a setting that does not exist, or one whose objective has no federated form."""
     one = known(name)
-    settings = one.settings({})
     if option in one.solver:
         return
-    if option not in settings:
-        hint = nearest(option, [*settings, *one.solver])
+    own = [*one.objective, *(["loss"] if len(one.losses) > 1 else [])]
+    if option not in own:
+        hint = nearest(option, [*own, *one.solver])
         raise TacitError("task.sklearn-option", name=name, option=option, hint=hint)
     if not _allowed(one, option, value):
         allowed = " or ".join(_choices(one, option))

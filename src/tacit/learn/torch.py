@@ -1,10 +1,10 @@
 """Any PyTorch module as a task: `task("my_app:model")` names it, `build` makes it.
 
 What travels is the module's trained parameters and its floating-point buffers. Integer buffers
-(`num_batches_tracked`), buffers that are not saved, and frozen parameters stay at home. The
-frozen ones must nevertheless be the same everywhere: the constructor is run under a seed that
-follows from the description, so a constructor that draws its numbers from torch, or reads a
-file, gives each client the same values.
+(`num_batches_tracked`), buffers that are not saved, and frozen parameters stay at home: buffers
+begin every step as the constructor made them. Frozen parameters must be the same everywhere, so
+the constructor is run under a seed that follows from the description: one that draws its numbers
+from torch, or reads a file that everybody has, gives each client the same values.
 
 Threads: torch's own default is slower than one thread for small models, so `build` sets the
 process to one; the environment variable TACIT_TORCH_THREADS says otherwise. Importing this

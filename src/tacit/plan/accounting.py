@@ -17,7 +17,8 @@ from tacit.protect.discrete_gaussian import total_variation
 
 _ORDERS = (*range(2, 65), *range(68, 129, 4), 160, 192, 256, 384, 512, 1024)
 _GRID = 1e-3
-_LARGEST_MULTIPLIER = 1e4
+_LARGEST_MULTIPLIER = 1e6
+_SLACK = 1 + 1e-5
 
 
 @final
@@ -38,6 +39,11 @@ class Event:
     count: int
     draws: int = 0
 
+    @property
+    def multiplier(self) -> float:
+        """Standard deviation of all the noise over the sensitivity."""
+        return self.sd * math.sqrt(self.shares) / self.sensitivity
+
     def scaled(self, factor: float) -> Event:
         """The same event with the noise multiplied."""
         return replace(self, sd=self.sd * factor)
@@ -53,11 +59,7 @@ def epsilon(event: Event, delta: float) -> float:
     """
     if event.law == "gaussian":
         return _by_losses(event, delta)
-    spent = _by_renyi(event, delta)
-    paid = delta - (1 + math.exp(min(spent, 50.0))) * event.draws * total_variation(event.sd)
-    if paid <= 0:
-        return math.inf
-    return _by_renyi(event, paid)
+    return _by_renyi(event, delta)
 
 
 def calibrate(event: Event, target: float, delta: float) -> float:
@@ -65,36 +67,51 @@ def calibrate(event: Event, target: float, delta: float) -> float:
 
     Bisection on the logarithm, to a relative 1e-4, on the safe side.
     """
-    low, high = 1e-3, 1.0
-    while epsilon(event.scaled(high), delta) > target:
+    one = event.scaled(1 / event.multiplier)
+    low, high = 0.1, 1.0
+    while epsilon(one.scaled(high), delta) > target:
         low, high = high, high * 2
         if high > _LARGEST_MULTIPLIER:
             raise Unsound("privacy.unreachable", epsilon=target, delta=delta)
-    while epsilon(event.scaled(low), delta) <= target:
+    while epsilon(one.scaled(low), delta) <= target:
         low, high = low / 2, low
     while high / low > 1 + 1e-4:
         middle = math.sqrt(low * high)
-        if epsilon(event.scaled(middle), delta) > target:
+        if epsilon(one.scaled(middle), delta) > target:
             low = middle
         else:
             high = middle
-    return high
+    return high / event.multiplier
 
 
 def _by_renyi(event: Event, delta: float) -> float:
+    """Conversion of Renyi divergences; (1 + e^epsilon) * distance of all table draws is paid first.
+
+    The price depends on the epsilon that it raises, so epsilon goes up until it covers both.
+    """
+    divergences = _divergences(event)
+    distance, spent = event.draws * total_variation(event.sd), 0.0
+    while True:
+        left = delta - (1 + math.exp(min(spent, 50.0))) * distance
+        if left <= 0:
+            return math.inf
+        needed, _ = _dp("dp_accounting.rdp").compute_epsilon(_ORDERS, divergences, left)
+        if needed <= spent:
+            return spent
+        spent = float(needed) * (_SLACK if distance else 1.0)
+
+
+def _divergences(event: Event) -> list[float]:
     curve = renyi.discrete_gaussian_sum(event.sd, event.sensitivity, event.shares, event.size)
     sampled = renyi.poisson_sampled(curve, event.rate)
-    divergences = [event.count * sampled(order) for order in _ORDERS]
-    found, _ = _dp("dp_accounting.rdp").compute_epsilon(_ORDERS, divergences, delta)
-    return float(found)
+    return [event.count * sampled(order) for order in _ORDERS]
 
 
 def _by_losses(event: Event, delta: float) -> float:
     dp: Any = _dp("dp_accounting")
-    multiplier = event.sd * math.sqrt(event.shares) / event.sensitivity
-    if multiplier < 0.05:
+    if event.multiplier < 0.05:
         return math.inf
-    once = dp.GaussianDpEvent(multiplier)
+    once = dp.GaussianDpEvent(event.multiplier)
     drawn = once if event.rate == 1.0 else dp.PoissonSampledDpEvent(event.rate, once)
     accountant = _dp("dp_accounting.pld").PLDAccountant(value_discretization_interval=_GRID)
     accountant.compose(dp.SelfComposedDpEvent(drawn, event.count))

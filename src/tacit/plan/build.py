@@ -18,7 +18,7 @@ from tacit.plan.cost import Cost, cost
 from tacit.plan.warn import warnings
 from tacit.protect.clip import ClipExamples
 from tacit.protect.form import Form, Place, Team
-from tacit.protect.noise import Gaussian
+from tacit.protect.noise import SMALLEST_SHARE, Gaussian
 from tacit.protect.stage import Stage
 from tacit.protect.sum import Mean
 
@@ -133,19 +133,26 @@ def origin(
         blocks.append(Block("loss", 1, Kind.TALLY, bound, LOSS_LIMIT))
     if "accuracy" in metrics:
         blocks.append(Block("accuracy", BINS, Kind.TALLY, Bound(math.sqrt(2), 1.0), 1.0))
+    blocks += [replace(block, name=f"algorithm:{block.name}") for block in algorithm.extra]
     return Form(tuple(blocks), one_step=algorithm.one_step, mixes=task.mixes)
 
 
 def walk(protect: tuple[Stage, ...], start: Form, team: Team) -> tuple[Step, ...]:
     """The chain stage by stage; must end in a mean."""
-    steps, form = [], start
-    for stage in protect:
-        after = stage.after(form, team)
-        steps.append(Step(stage, form, after))
-        form = after
+    steps = _steps(protect, start, team)
+    form = steps[-1].after if steps else start
     if form.place is not Place.MEAN:
         where = "before the answers are summed" if form.place is Place.CLIENT else "in a sum"
         raise Unsound("chain.empty", where=where)
+    return steps
+
+
+def _steps(stages: tuple[Stage, ...], start: Form, team: Team) -> tuple[Step, ...]:
+    steps, form = [], start
+    for stage in stages:
+        after = stage.after(form, team)
+        steps.append(Step(stage, form, after))
+        form = after
     return tuple(steps)
 
 
@@ -153,16 +160,24 @@ def calibrated(protect: tuple[Stage, ...], start: Form, team: Team) -> tuple[Sta
     """The chain with a noise multiplier wherever it was given as a budget."""
     for i, stage in enumerate(protect):
         if isinstance(stage, Gaussian) and stage.epsilon:
-            budget = stage
-            trial = replace(stage, multiplier=100.0, epsilon=0.0)
-            chain = (*protect[:i], trial, *protect[i + 1 :])
-            steps = walk(chain, start, team)
+            trial = _trial(stage, _steps(protect[:i], start, team), team)
+            steps = walk((*protect[:i], trial, *protect[i + 1 :]), start, team)
             party = calibrated_against(stage.where)
             event = event_for(party, stage.unit, steps[i].before, steps[-1].after, team)
             assert event is not None
-            factor = calibrate(event, budget.epsilon, budget.delta)
-            return (*protect[:i], replace(trial, multiplier=100.0 * factor), *protect[i + 1 :])
+            factor = calibrate(event, stage.epsilon, stage.delta)
+            sized = replace(trial, multiplier=trial.multiplier * factor)
+            return (*protect[:i], sized, *protect[i + 1 :])
     return protect
+
+
+def _trial(stage: Gaussian, steps: tuple[Step, ...], team: Team) -> Gaussian:
+    """The stage with so little noise that nothing is refused for its sake."""
+    multiplier = 1.0
+    if steps and not steps[-1].after.real:
+        thin = 2 * SMALLEST_SHARE * math.sqrt(max(team.honest, 1))
+        multiplier = thin / steps[-1].after.sensitivity(stage.unit)
+    return replace(stage, multiplier=multiplier, epsilon=0.0)
 
 
 def team_of(federation: Federation) -> Team:

@@ -78,20 +78,31 @@ def _rate(party: Party, unit: Unit, form: Form, team: Team) -> float:
     """Poisson rate that the party cannot see past.
 
     Which records a site drew stays at the site. Which clients were drawn is known to the
-    coordinator, and to the members of a secure sum.
+    coordinator, and to the members of a secure sum. Where clients bring noise of their own, a
+    drawn client also widens the noise, which amplification of a mere shift does not cover.
     """
     if unit == "record":
         return form.rate
     sees_cohort = party is Party.COORDINATOR or (party is Party.CLIENT and form.hidden)
-    return 1.0 if sees_cohort or team.rate is None else team.rate
+    earned = not sees_cohort and not _brings_noise(form)
+    return team.rate if earned and team.rate is not None else 1.0
+
+
+def _brings_noise(form: Form) -> bool:
+    """Whether noise comes with the clients."""
+    return form.noise is not None and form.noise.where != "central"
 
 
 def _shares(party: Party, noise: Noise, form: Form, team: Team) -> int:
-    """Additions of noise that are certain to lie over one client's answer."""
+    """Additions of noise that are certain to lie over one client's answer.
+
+    Another client knows its own noise, even where nobody is assumed to collude.
+    """
     alone = party is Party.COORDINATOR and not form.hidden
-    if noise.where == "share":
-        return noise.shares
-    return team.honest if noise.where == "local" and not alone and team.honest > 0 else 1
+    if noise.where == "central" or alone:
+        return 1
+    known = max(team.collusion, 1) if party is Party.CLIENT else team.collusion
+    return max(team.quorum - known, 1)
 
 
 def _assumptions(party: Party, unit: Unit, event: Event, form: Form, team: Team) -> tuple[str, ...]:
@@ -101,12 +112,14 @@ def _assumptions(party: Party, unit: Unit, event: Event, form: Form, team: Team)
             f"at least {event.shares} of the {team.quorum} answers in a sum come from clients that "
             "add their noise as agreed"
         )
+    if unit == "client" and _brings_noise(form):
+        found.append("it is no secret whether the client takes part")
     if form.ideal and party is not Party.PUBLIC:
         found.append("the secure sum is real (here it is simulated)")
     if event.rate < 1 and unit == "record":
         found.append("which records a site drew stays at the site")
     if event.rate < 1 and unit == "client":
-        found.append("which clients were drawn stays with the coordinator")
+        found.append("which clients were drawn, and how many, stays with the coordinator")
     if unit == "record" and form.record_sum:
         found.append("the approved code treats each record on its own")
     return tuple(found)

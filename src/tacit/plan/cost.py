@@ -29,15 +29,17 @@ def cost(wire: Form, model: int, itemsize: int, team: Team) -> Cost:
 
 
 def answer_bytes(wire: Form, itemsize: int, team: Team) -> int:
-    """Bytes of one answer: whole numbers at the modulus' width, sparse blocks as index and value."""
+    """Bytes of one answer: whole numbers at the modulus' width, sparse blocks as index and value.
+
+    Noise leaves no coordinate at zero, so behind it nothing is sparse.
+    """
     if wire.bits:
         return math.ceil(wire.size * wire.bits / 8)
-    if not wire.real:
-        return wire.size * _grid_bytes(wire)
-    if wire.kept:
-        dense = sum(block.size for block in wire.blocks if block.kind is not Kind.TRAINED)
-        return wire.kept * (itemsize + 4) + dense * itemsize
-    return wire.size * itemsize
+    each = itemsize if wire.real else _grid_bytes(wire)
+    if wire.kept and not wire.noise:
+        others = sum(block.size for block in wire.blocks if block.kind is not Kind.TRAINED)
+        return min(wire.kept * (each + 4) + others * each, wire.size * each)
+    return wire.size * each
 
 
 def _grid_bytes(wire: Form) -> int:

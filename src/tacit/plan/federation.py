@@ -10,13 +10,13 @@ from typing import Any, ClassVar, Protocol, final
 
 from tacit.base.errors import TacitError
 from tacit.base.plain import construct, digest, tagged, to_plain
+from tacit.base.toml import dumps, loads
 from tacit.learn.algorithm import AlgorithmSpec
 from tacit.learn.contract import DataContract
 from tacit.learn.task import Task
 from tacit.plan.build import Plan, build
 from tacit.plan.cohort import Cohort, Everyone
 from tacit.plan.kinds import PARTS, STAGES
-from tacit.plan.toml import dumps, loads
 from tacit.plan.trust import Trust, trust
 from tacit.protect.recipes import plain
 from tacit.protect.stage import Stage

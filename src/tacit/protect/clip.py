@@ -83,8 +83,8 @@ class Clip(Unchanged):
 class ClipExamples(Unchanged):
     """Clip every record's gradient to `norm`, and draw each record with probability `sample`.
 
-    The local loop does it (the update arrives as a sum over records); this half bounds the sum's
-    coordinates as if at most `most` records were drawn, so that it cannot wrap in a secure sum.
+    The local loop does it (the update arrives as a sum over records); this half bounds the sum as
+    if at most `most` records were drawn, so that it cannot wrap in a secure sum.
     """
 
     kind: ClassVar[str] = "clip_examples"
@@ -138,12 +138,16 @@ class ClipExamples(Unchanged):
             raise Unsound("chain.records-first")
 
     def up(self, rows: Rows, memory: Memory, at: At) -> tuple[Rows, Memory]:
-        """Hold coordinates inside the limit: elementwise, so no record gains influence by it."""
-        rows = rows.copy()
-        for block in at.after.blocks:
-            if block.kind is Kind.TRAINED or block.name == "weight":
-                span = at.after.spans[block.name]
-                np.clip(rows[:, span], -block.limit, block.limit, out=rows[:, span])
+        """Project sum and count onto what `most` records can reach.
+
+        A projection onto a convex set brings no two points further apart, so no record gains
+        influence by it.
+        """
+        rows, update = rows.copy(), trained(at.after)
+        shrink(rows[:, at.after.spans[update.name]], update.limit)
+        if weight := at.after.block("weight"):
+            counts = rows[:, at.after.spans["weight"]]
+            np.minimum(counts, weight.limit, out=counts)
         return rows, memory
 
 

@@ -53,10 +53,11 @@ def _table(sigma: float) -> tuple[npt.NDArray[np.uint64], int]:
         context.prec = 60
         weights = _weights(sigma, half)
         scale = Decimal(2) ** 64 / (2 * sum(weights[1:]) + weights[0])
+        largest = 2**64 - 1  # narrow laws reach 2^64 within 60 digits
         running, thresholds = Decimal(0), []
         for k in range(-half, half):
             running += weights[abs(k)]
-            thresholds.append(int(running * scale))
+            thresholds.append(min(int(running * scale), largest))
     table = np.array(thresholds, np.uint64)
     table.flags.writeable = False
     return table, -half

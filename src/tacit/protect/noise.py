@@ -16,7 +16,7 @@ import numpy as np
 from tacit.base.errors import TacitError, Unsound
 from tacit.base.key import Key
 from tacit.base.vector import Kind, Rows, Vector
-from tacit.protect.discrete_gaussian import draw
+from tacit.protect.discrete_gaussian import LARGEST_SIGMA, draw
 from tacit.protect.form import Form, Noise, Place, Team, Unit
 from tacit.protect.rules import at_client, at_total
 from tacit.protect.stage import At, Memory, Unchanged
@@ -86,6 +86,8 @@ class Gaussian(Unchanged):
         sd = self.multiplier * sensitivity / math.sqrt(shares)
         if not form.real and sd < SMALLEST_SHARE:
             raise Unsound("chain.share-too-thin", sd=sd, least=SMALLEST_SHARE)
+        if not form.real and sd > LARGEST_SIGMA:
+            raise Unsound("chain.sigma-range", sigma=sd, largest=LARGEST_SIGMA)
         law: Literal["gaussian", "discrete_gaussian"]
         law = "gaussian" if form.real else "discrete_gaussian"
         noised = form

@@ -15,16 +15,16 @@ Curve = Callable[[float], float]
 def discrete_gaussian_sum(sd: float, sensitivity: float, shares: int, size: int) -> Curve:
     """A sum of `shares` discrete Gaussians of parameter `sd` each, on `size` coordinates.
 
-    Kairouz, Liu, Steinke, ICML 2021, Theorem 1: (1/2) e^2-concentrated with
-    e = min(sqrt(D^2/(n s^2) + t d / 2), D/(sqrt(n) s) + t sqrt(d)) and
-    t = 10 sum_{k<n} exp(-2 pi^2 s^2 k/(k+1)).
+    Kairouz, Liu, Steinke, ICML 2021, Proposition 14 (for sd >= 1/2, whole-number shifts of norm
+    at most D): min(a D^2/(2 n s^2) + t d, (a/2) (D/(sqrt(n) s) + t sqrt(d))^2) at order a, where
+    t = 10 sum_{0<k<n} exp(-2 pi^2 s^2 k/(k+1)); every term but the first is bounded by the second.
     """
-    gap = 10 * sum(
-        math.exp(-2 * math.pi**2 * sd**2 * k / (k + 1)) for k in range(1, min(shares, 10_000))
-    )
+    first, second = (math.exp(-2 * (math.pi * sd) ** 2 * part) for part in (1 / 2, 2 / 3))
+    gap = 10 * (first + (shares - 2) * second) if shares > 1 else 0.0
     ratio = sensitivity / (math.sqrt(shares) * sd)
-    concentrated = min(math.sqrt(ratio**2 + gap * size / 2), ratio + gap * math.sqrt(size))
-    return lambda order: order * concentrated**2 / 2
+    return lambda order: min(
+        order * ratio**2 / 2 + gap * size, order / 2 * (ratio + gap * math.sqrt(size)) ** 2
+    )
 
 
 def gaussian(sd: float, sensitivity: float) -> Curve:

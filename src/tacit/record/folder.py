@@ -1,13 +1,13 @@
 """A run as a folder that a person can open: the model, the numbers, the journal, the pictures.
 
-    run.json          what ran, how it ended, what is claimed; the SHA-256 of every other file
-    federation.toml   the description
-    trust.txt         who could see what
-    history.csv       one line a round
-    journal.jsonl     one event a line; the state of the run is its fold
-    model.npz         the parameters by name
-    curves.png .svg   learning curves, and
-    report.html       everything on one page, where matplotlib is installed
+run.json          what ran, how it ended, what is claimed; the SHA-256 of every other file
+federation.toml   the description
+trust.txt         who could see what
+history.csv       one line a round
+journal.jsonl     one event a line; the state of the run is its fold
+model.npz         the parameters by name
+curves.png .svg   learning curves, and
+report.html       everything on one page, where matplotlib is installed
 """
 
 from __future__ import annotations
@@ -94,9 +94,9 @@ def describe(run: Run) -> dict[str, Any]:
         "clients": federation.clients,
         "parameters": run.plan.task.layout.size,
         "bytes": {"up": outcome.bytes_up, "down": outcome.bytes_down},
-        "last": _finite(run.history[-1]) if run.history else {},
-        "final": _finite(_evaluation(run.final)) if run.final else None,
-        "claims": [_finite(to_plain(claim)) for claim in run.claims],
+        "last": finite(run.history[-1]) if run.history else {},
+        "final": finite(_evaluation(run.final)) if run.final else None,
+        "claims": [finite(to_plain(claim)) for claim in run.claims],
         "problems": [_problem(problem) for problem in run.problems],
         "warnings": list(run.warnings),
     }
@@ -184,13 +184,12 @@ def _problem(problem: Problem) -> dict[str, Any]:
     return {"round": problem.round + 1, "client": problem.client, **problem.error.as_dict()}
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
     """JSON has no infinity and no NaN."""
     if isinstance(value, Mapping):
-        return {name: _finite(held) for name, held in value.items()}
+        return {name: finite(held) for name, held in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(held) for held in value]
+        return [finite(held) for held in value]
     if isinstance(value, np.generic):
-        return _finite(value.item())
+        return finite(value.item())
     return None if isinstance(value, float) and not math.isfinite(value) else value
-

@@ -78,7 +78,9 @@ def load_journal(folder: str | os.PathLike[str]) -> tuple[Event, ...]:
 def runs_in(folder: str | os.PathLike[str]) -> tuple[Path, ...]:
     """The run folders inside `folder`, oldest first; empty if there is no such folder."""
     place = Path(folder)
-    found = [path.parent for path in place.glob(f"*/{ABOUT}") if not path.parent.name.startswith(".")]
+    found = [
+        path.parent for path in place.glob(f"*/{ABOUT}") if not path.parent.name.startswith(".")
+    ]
     return tuple(sorted(found, key=lambda run: ((run / ABOUT).stat().st_mtime, run.name)))
 
 
@@ -88,9 +90,7 @@ def _federation(folder: Path, meta: Mapping[str, Any]) -> Federation:
     expected = str(meta.get("digest"))
     if federation.digest != expected:
         found = federation.digest[:12]
-        raise TacitError(
-            "run.other-federation", folder=folder, found=found, expected=expected[:12]
-        )
+        raise TacitError("run.other-federation", folder=folder, found=found, expected=expected[:12])
     return federation
 
 

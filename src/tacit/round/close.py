@@ -6,23 +6,16 @@ Addition is order-free: integers modulo a power of two, or floats added in cohor
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from tacit.base.key import Key
 from tacit.base.vector import Kind, Vector
-from tacit.learn.algorithm import State
+from tacit.learn.algorithm import Aggregate, State
 from tacit.plan.build import BINS, Plan
 from tacit.protect.stage import At
-
-
-class Opening(NamedTuple):
-    """The mean (layout.size,) that the algorithm applies, and the tallies' sums by name."""
-
-    mean: Vector
-    tallies: dict[str, Vector]
 
 
 def add(answers: Iterable[Vector]) -> tuple[Vector, int]:
@@ -39,7 +32,7 @@ def add(answers: Iterable[Vector]) -> tuple[Vector, int]:
     return total, count
 
 
-def open_sum(plan: Plan, total: Vector, answers: int, key: Key) -> Opening:
+def open_sum(plan: Plan, total: Vector, answers: int, key: Key) -> Aggregate:
     """Undo the client half of the chain, innermost last; then the stages behind the sum."""
     none: npt.NDArray[np.int64] = np.empty(0, np.int64)
     for place in reversed(range(len(plan.client_steps))):
@@ -50,18 +43,20 @@ def open_sum(plan: Plan, total: Vector, answers: int, key: Key) -> Opening:
         total = stage.down(total, At(before, after, (key / name,), none, answers))
     spans = plan.message.spans
     model = [total[spans[b.name]] for b in plan.message.blocks if b.kind is not Kind.TALLY]
-    tallies = {b.name: total[spans[b.name]] for b in plan.message.of(Kind.TALLY)}
-    return Opening(np.concatenate(model), tallies)
+    tallies = {
+        b.name.removeprefix("algorithm:"): total[spans[b.name]] for b in plan.message.of(Kind.TALLY)
+    }
+    return Aggregate(np.concatenate(model), tallies, answers)
 
 
-def apply(plan: Plan, state: State, opening: Opening) -> State:
+def apply(plan: Plan, state: State, found: Aggregate) -> State:
     """The algorithm's step; parameters keep their type."""
     dtype = state["params"].dtype
-    after = plan.algorithm.apply(state, opening.mean, plan.task.layout)
+    after = plan.algorithm.apply(state, found, plan.task.layout)
     return {**after, "params": after["params"].astype(dtype, copy=False)}
 
 
-def reported(opening: Opening, answers: int) -> dict[str, float]:
+def reported(opening: Aggregate) -> dict[str, float]:
     """What the tallies say about clients: mean loss, worst accuracy, spread; noised if the plan is.
 
     From a histogram with noise the worst client is the lowest bin that holds at least half a
@@ -69,7 +64,7 @@ def reported(opening: Opening, answers: int) -> dict[str, float]:
     """
     found: dict[str, float] = {}
     if "loss" in opening.tallies:
-        found["reported_loss"] = float(opening.tallies["loss"][0]) / answers
+        found["reported_loss"] = float(opening.tallies["loss"][0]) / opening.answers
     if "accuracy" in opening.tallies:
         counts = np.maximum(opening.tallies["accuracy"], 0.0)
         centres = (np.arange(BINS) + 0.5) / BINS

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from tacit.base.errors import TacitError
 from tacit.base.key import Key
 from tacit.base.vector import Rows, Vector
-from tacit.learn.algorithm import Contribution
+from tacit.learn.algorithm import Contribution, Offer
 from tacit.learn.examples import Examples
 from tacit.learn.local import Home
 from tacit.learn.task import Tallies
@@ -35,12 +35,12 @@ class Turn(NamedTuple):
 
 
 def take_turn(
-    plan: Plan, held: Examples, offer: Vector, memory: Memories, key: Key, client: str, round_: int
+    plan: Plan, held: Examples, offer: Offer, memory: Memories, key: Key, client: str, round_: int
 ) -> Turn:
     """Everything a single client does in a round, from its records to the bytes that leave."""
     home = Home(plan.task, held, key / "local", plan.records)
     found, kept = plan.algorithm.visit(offer, memory.get("algorithm"), home)
-    row = pack(plan, found, home.report(offer) if plan.federation.metrics else None)
+    row = pack(plan, found, home.report(offer["params"]) if plan.federation.metrics else None)
     if not np.isfinite(row).all():
         raise TacitError("round.update-not-finite", client=client, round=round_)
     counts = np.array([held.count], np.int64)
@@ -73,6 +73,7 @@ def pack(plan: Plan, found: Contribution, report: Tallies | None) -> Vector:
     form, trained = plan.message, plan.task.layout.trained
     parts = {"update": found.update[:trained], "buffers": found.update[trained:]}
     parts["weight"] = np.array([found.weight])
+    parts |= {f"algorithm:{name}": value for name, value in found.extra.items()}
     if report is not None:
         loss = report.mean_loss if report.examples else 0.0
         parts["loss"] = np.array([np.clip(loss, 0.0, LOSS_LIMIT)])

@@ -212,7 +212,7 @@ class _Engine:
             "failed": len(self.machine.failed),
             "bytes": self.bytes_up + self.bytes_down,
             "train_loss": float(np.mean([turn.loss for turn in answers])),
-            **reported(opening, count),
+            **reported(opening),
         }
         self._record(row)
         self._soon(Closed(effect.round, _digest(self.state["params"])))

@@ -35,9 +35,9 @@ DATA: dict[str, Entry] = {
         "Map the labels to 0..{last}, or raise `classes` in the contract.",
     ),
     "data.range": Entry(
-        "Client {client} has values of {column} from {found}, outside the public range "
-        "{low:g} to {high:g}.",
-        "Correct the unit at the site's mapping, or widen the range in the schema for every site.",
+        "Client {client} has {outside} values outside the public range {low:g} to {high:g} of the "
+        "contract.",
+        "Correct or clamp the values at the site, or widen the range for every site.",
     ),
     "data.setting": Entry(
         "{column}: the setting {name} is {value!r}, which is not {rule}.",

@@ -19,7 +19,7 @@ DESCRIPTION: dict[str, Entry] = {
     ),
     "description.syntax": Entry(
         "{file} is not valid TOML: {problem}.",
-        "Correct the line; strings need quotes, and every [[protect]] table its own header.",
+        "Correct the line; strings need quotes, and every table its own header.",
     ),
     "description.value": Entry(
         "{place}: {cause}",

@@ -34,6 +34,10 @@ RUNS: dict[str, Entry] = {
         "and {test} to test on.",
         "Choose another fraction, or pass the test data by --test module:function.",
     ),
+    "run.policy-file": Entry(
+        "The policy {file} cannot be read: {problem}.",
+        "Check the path; `tacit new NAME` writes a policy.toml to start from.",
+    ),
     "run.folder-exists": Entry(
         "{folder} exists already.",
         "Choose another name, or move it away first; nothing is ever written over.",

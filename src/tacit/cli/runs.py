@@ -1,0 +1,281 @@
+"""`tacit runs`: list, show, compare and export what simulations left behind."""
+
+from __future__ import annotations
+
+import csv
+import io
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import click
+from rich.console import Console
+from rich.text import Text
+
+from tacit.base.atomic import write_atomically
+from tacit.base.errors import TacitError
+from tacit.base.nearest import did_you_mean
+from tacit.cli.output import (
+    F,
+    bullets,
+    console,
+    grid,
+    heading,
+    json_option,
+    number,
+    print_json,
+    show_grid,
+)
+from tacit.cli.summary import epsilons, moved, show_run
+from tacit.plan.trust import size
+from tacit.record.folder import ABOUT, HISTORY, MODEL, as_json as json_text
+from tacit.record.stored import StoredRun, load_meta, load_run, runs_in
+
+LAST = 5
+"""Rounds that `show` prints."""
+
+
+def runs_option(command: F) -> F:
+    """`--runs`: where the run folders are."""
+    kind = click.Path(path_type=Path)
+    option = click.option("--runs", "place", default="runs", show_default=True, type=kind)
+    return option(command)
+
+
+@click.group("runs")
+def runs() -> None:
+    """List, show, compare and export the runs that `tacit simulate` left behind."""
+
+
+@runs.command("list")
+@runs_option
+@json_option
+def list_(place: Path, as_json: bool) -> None:
+    """List the runs in a folder, oldest first."""
+    found = {folder: _about(folder) for folder in runs_in(place)}
+    if as_json:
+        print_json({"runs": [{"folder": str(f), **about} for f, about in found.items()]})
+        return
+    screen = console()
+    if not found:
+        screen.print(Text(f"No runs in {place} yet. `tacit simulate` writes one."))
+        return
+    columns = ("run", "saved", "rounds", "accuracy", "worst", "epsilon", "moved")
+    rows = [_line(folder, about) for folder, about in found.items()]
+    show_grid(screen, grid(columns, rows, ("run", "saved")))
+
+
+@runs.command("show")
+@click.argument("name")
+@runs_option
+@json_option
+def show(name: str, place: Path, as_json: bool) -> None:
+    """Show one run: how it ended, what it promises, its last rounds, and what failed."""
+    run = load_run(folder_of(name, place))
+    if as_json:
+        print_json({"folder": str(run.folder), **run.meta, "history": list(_rows(run))})
+        return
+    screen = console()
+    show_run(screen, run.meta)
+    _show_rounds(screen, run)
+    heading(screen, "Saved")
+    bullets(screen, [f"{run.folder}: {', '.join([ABOUT, *run.meta['files']])}"])
+
+
+@runs.command("compare")
+@click.argument("names", nargs=-1, required=True)
+@click.option("--to", type=click.Path(path_type=Path, dir_okay=False), help="Write a CSV file too.")
+@runs_option
+@json_option
+def compare(names: tuple[str, ...], to: Path | None, place: Path, as_json: bool) -> None:
+    """Put runs side by side: the settings in which they differ, and their last numbers."""
+    found = [load_run(folder_of(name, place)) for name in names]
+    beside = Beside.of(found)
+    if to:
+        write_atomically(to, beside.csv())
+    if as_json:
+        print_json(beside.plain())
+    else:
+        beside.show(console())
+
+
+@runs.command("export")
+@click.argument("name")
+@click.option(
+    "--to",
+    required=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="FILE.csv: the history; .json: everything but the model; .npz: the model; .zip: all.",
+)
+@runs_option
+@json_option
+def export(name: str, to: Path, place: Path, as_json: bool) -> None:
+    """Write one run, or a part of it, as one file; what the file's ending says."""
+    if to.suffix not in EXPORTS:
+        known = ", ".join(EXPORTS)
+        raise click.BadParameter(f"{to.name!r} ends in none of {known}.", param_hint="--to")
+    run = load_run(folder_of(name, place))
+    write_atomically(to, EXPORTS[to.suffix](run))
+    if as_json:
+        print_json({"run": str(run.folder), "file": str(to), "bytes": to.stat().st_size})
+    else:
+        click.echo(f"{run.name} -> {to} ({size(to.stat().st_size)})")
+
+
+def folder_of(name: str, place: Path) -> Path:
+    """The run folder that a user means by its name or its path."""
+    for folder in (place / name, Path(name)):
+        if folder.is_dir():
+            return folder
+    hint = did_you_mean(name, [folder.name for folder in runs_in(place)])
+    raise TacitError("run.unknown", name=name, folder=place, hint=hint)
+
+
+def _about(folder: Path) -> dict[str, Any]:
+    """run.json, or what is wrong with it: one bad folder does not hide the others."""
+    try:
+        return load_meta(folder)
+    except TacitError as error:
+        return {"error": error.as_dict()}
+
+
+def _line(folder: Path, about: Mapping[str, Any]) -> tuple[str, ...]:
+    when = datetime.fromtimestamp((folder / ABOUT).stat().st_mtime).astimezone()
+    start = (folder.name, f"{when:%Y-%m-%d %H:%M}")
+    if "error" in about:
+        return (*start, "unreadable", "-", "-", "-", "-")
+    final = about["final"] or {}
+    held = [epsilon for epsilon in epsilons(about).values() if epsilon is not None]
+    return (
+        *start,
+        f"{about['rounds']['counted']}",
+        number(final.get("accuracy")),
+        number(final.get("worst_client")),
+        number(max(held), 2) if held else "-",
+        size(moved(about)),
+    )
+
+
+def _rows(run: StoredRun) -> Iterable[dict[str, float | None]]:
+    for row in run.history:
+        yield {name: value if value == value else None for name, value in row.items()}
+
+
+def _show_rounds(screen: Console, run: StoredRun) -> None:
+    rows = run.history[-LAST:]
+    names = [name for name in rows[-1] if name not in {"seconds", "bytes"}] if rows else []
+    heading(screen, f"The last rounds of {len(run.history)}")
+    cells = [[_cell(row.get(name)) for name in names] for row in rows]
+    show_grid(screen, grid([name.replace("_", " ") for name in names], cells))
+
+
+def _cell(value: Any) -> str:
+    """A value of any kind, short."""
+    if value is None or value != value:
+        return "-"
+    whole = isinstance(value, float) and value.is_integer()
+    return f"{value:.0f}" if whole else f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+class Beside(NamedTuple):
+    """Runs side by side: rows of settings that differ, and rows of numbers, one column a run."""
+
+    names: tuple[str, ...]
+    settings: Mapping[str, Sequence[Any]]
+    numbers: Mapping[str, Sequence[float | None]]
+
+    @staticmethod
+    def of(found: Sequence[StoredRun]) -> Beside:
+        """Compare stored runs."""
+        flat = [_flat(run.federation.plain) | {"seed": run.meta["seed"]} for run in found]
+        settings = {key: [one.get(key) for one in flat] for key in dict.fromkeys(sum_keys(flat))}
+        differing = {key: row for key, row in settings.items() if any(v != row[0] for v in row)}
+        each = [_numbers(run.meta) for run in found]
+        numbers = {key: [one.get(key) for one in each] for key in dict.fromkeys(sum_keys(each))}
+        told = {key: row for key, row in numbers.items() if any(v is not None for v in row)}
+        return Beside(tuple(run.name for run in found), differing, told)
+
+    def plain(self) -> dict[str, Any]:
+        """For programs."""
+        return {
+            "runs": list(self.names),
+            "settings": dict(self.settings),
+            "numbers": dict(self.numbers),
+        }
+
+    def csv(self) -> str:
+        """One line a setting or number, one column a run."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(("what", *self.names))
+        for key, row in (*self.settings.items(), *self.numbers.items()):
+            writer.writerow((key, *("" if value is None else value for value in row)))
+        return text.getvalue()
+
+    def show(self, screen: Console) -> None:
+        """For people."""
+        heading(screen, "Settings that differ")
+        if self.settings:
+            self._table(screen, self.settings, "setting")
+        else:
+            bullets(screen, ["None: the same description and seed."])
+        heading(screen, "How they ended")
+        self._table(screen, self.numbers, "number")
+
+    def _table(self, screen: Console, rows: Mapping[str, Sequence[Any]], first: str) -> None:
+        cells = [(key, *(_cell(value) for value in row)) for key, row in rows.items()]
+        show_grid(screen, grid((first, *self.names), cells, (first,)))
+
+
+def sum_keys(each: Sequence[Mapping[str, Any]]) -> list[str]:
+    """All keys in the order in which they are met."""
+    return [key for one in each for key in one]
+
+
+def _flat(plain: Any, path: str = "") -> dict[str, Any]:
+    """`{"algorithm.lr": 0.5, "protect[0].kind": "clip"}`: one entry a setting."""
+    if isinstance(plain, Mapping):
+        pairs = [(f"{path}.{name}".lstrip("."), held) for name, held in plain.items()]
+    elif isinstance(plain, list) and any(isinstance(held, Mapping) for held in plain):
+        pairs = [(f"{path}[{i}]", held) for i, held in enumerate(plain)]
+    else:
+        return {path: plain}
+    return {key: value for name, held in pairs for key, value in _flat(held, name).items()}
+
+
+def _numbers(about: Mapping[str, Any]) -> dict[str, float | None]:
+    final = about["final"] or {}
+    return {
+        "rounds": about["rounds"]["counted"],
+        "test accuracy": final.get("accuracy"),
+        "worst client": final.get("worst_client"),
+        "spread": final.get("spread"),
+        "test loss": final.get("loss"),
+        "training loss": about["last"].get("train_loss"),
+        **{f"epsilon: one {key}": value for key, value in epsilons(about).items()},
+        "bytes moved": moved(about),
+        "failures": len(about["problems"]),
+    }
+
+
+def _as_json_file(run: StoredRun) -> str:
+    everything = {**run.meta, "federation": run.federation.plain, "history": list(_rows(run))}
+    return json_text(everything)
+
+
+def _as_zip(run: StoredRun) -> bytes:
+    with tempfile.TemporaryDirectory() as place:
+        base = str(Path(place) / "run")
+        return Path(shutil.make_archive(base, "zip", run.folder.parent, run.name)).read_bytes()
+
+
+EXPORTS: dict[str, Callable[[StoredRun], str | bytes]] = {
+    ".csv": lambda run: (run.folder / HISTORY).read_text("utf-8"),
+    ".json": _as_json_file,
+    ".npz": lambda run: (run.folder / MODEL).read_bytes(),
+    ".zip": _as_zip,
+}
+"""What each ending of a file asks for."""
