@@ -72,7 +72,9 @@ def _federated(built: LinearModel, classes: int, lr: float = 0.5, rounds: int = 
     for _ in range(rounds):
         offer = algorithm.offer(state)
         found = [algorithm.visit(offer, None, site)[0].update for site in sites]
-        state = algorithm.apply(state, Aggregate(np.mean(found, axis=0), {}, len(found)), built.layout)
+        state = algorithm.apply(
+            state, Aggregate(np.mean(found, axis=0), {}, len(found)), built.layout
+        )
     trained: Vector = state["params"]
     return trained
 

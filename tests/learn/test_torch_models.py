@@ -88,7 +88,9 @@ def _federated(built: TorchModel, params: Array, held: Examples, lr: float, batc
     state = algorithm.start(params)
     home = Home(built, held, Key.seed(3))
     contribution, _ = algorithm.visit(algorithm.offer(state), None, home)
-    after: Array = algorithm.apply(state, Aggregate(contribution.update, {}, 1), built.layout)["params"]
+    after: Array = algorithm.apply(state, Aggregate(contribution.update, {}, 1), built.layout)[
+        "params"
+    ]
     return after
 
 

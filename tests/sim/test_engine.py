@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 
 import tacit
 from tacit.base.key import Key
-from tacit.learn.examples import Examples
+from tacit.learn.examples import Examples, as_clients
 from tacit.round.events import Answered, Closed, event_from_plain, event_to_plain
 from tacit.round.machine import Rules, fold
+from tacit.sim.engine import run_plan
+from tacit.sim.exact import Exact
 from tacit.sim.faults import Fault
 
 COUNT = 5
@@ -156,15 +158,16 @@ def test_over_selection_takes_the_first_and_commits_memory_of_the_included_only(
     chain = (tacit.top_k(0.25), tacit.weigh(), tacit.plain_sum(), tacit.mean())
     cohort = tacit.fixed(size=3, spare=2)
     slow = {0, 4}
-    from tacit.sim.engine import _Engine
-    from tacit.sim.faults import none
-
     plan = federation(protect=chain, cohort=cohort).plan()
-    clients = tacit.simulate.__globals__["as_clients"](data())
-    engine = _Engine(plan, clients, Key.seed(0), None, none, None)
-    engine.faults = lambda r, c: Fault(delay=5.0 if c in slow else 0.0)
-    outcome = engine.run()
-    assert set(engine.memories) == {1, 2, 3}
+    backend = Exact(plan, as_clients(data()), Key.seed(0))
+    outcome = run_plan(
+        plan,
+        backend.clients,
+        backend.key,
+        faults=lambda r, c: Fault(delay=5.0 if c in slow else 0.0),
+        backend=backend,
+    )
+    assert set(backend.memories) == {1, 2, 3}
     assert outcome.history[-1]["answers"] == 3
 
 
@@ -222,11 +225,8 @@ def test_any_schedule_of_faults_gives_a_mean_of_who_was_included(draw: st.DataOb
     plan = federation(
         rounds=3, quorum=1, deadline=10.0, patience=5, algorithm=tacit.fedsgd(lr=0.5)
     ).plan()
-    from tacit.learn.examples import as_clients
-    from tacit.sim.engine import run_exact
-
     try:
-        outcome = run_exact(plan, as_clients(data()), Key.seed(0), faults=lambda r, c: table[r, c])
+        outcome = run_plan(plan, as_clients(data()), Key.seed(0), faults=lambda r, c: table[r, c])
     except tacit.TacitError as error:
         assert error.code == "round.quorum"
         return

@@ -10,11 +10,13 @@ import click
 from rich.console import Console
 from rich.text import Text
 
+from tacit.base.atomic import write_atomically
 from tacit.base.errors import TacitError
 from tacit.base.plain import from_plain, to_plain
 from tacit.cli.client_code import ClientCode, client_code
 from tacit.cli.output import bullets, console, grid, heading, json_option, print_json, show_grid
 from tacit.cli.paths import let_import
+from tacit.learn.code import code_name
 from tacit.plan.build import Plan
 from tacit.plan.claims import Claim, Party
 from tacit.plan.federation import Federation
@@ -72,14 +74,21 @@ class Findings(NamedTuple):
     help="What this party sees and what holds against it; for client, also the code it runs.",
 )
 @click.option("--policy", type=click.Path(path_type=Path), help="An owner's rules (TOML).")
+@click.option(
+    "--renew-code", is_flag=True, help="First write the digests of your code as it is now."
+)
 @json_option
-def check(description: Path, party: str | None, policy: Path | None, as_json: bool) -> None:
+def check(
+    description: Path, party: str | None, policy: Path | None, renew_code: bool, as_json: bool
+) -> None:
     """State what the federation in DESCRIPTION (app.toml) does, before anything runs.
 
     Who sees what, what differential privacy promises against whom, what it costs, and what will
     disappoint. With --policy, the exit status is 1 if the owner's rules refuse the federation.
     """
     let_import(description)
+    if renew_code:
+        renew(description)
     rules = read_policy(policy) if policy else None
     plan = Federation.load(description).plan()
     found = Findings(
@@ -103,6 +112,16 @@ def read_policy(path: Path) -> Policy:
         problem = getattr(wrong, "strerror", None) or "it is not UTF-8 text"
         raise TacitError("run.policy-file", file=path, problem=problem) from wrong
     return loads(text, lambda plain: from_plain(Policy, plain), str(path))
+
+
+def renew(description: Path) -> None:
+    """Put the digests of the code that is there in the place of those that the description has."""
+    federation = Federation.load(description)
+    text = description.read_text("utf-8")
+    for named in filter(None, federation.task.code.split(", ")):
+        name, _, known = named.partition(" sha256:")
+        text = text.replace(known, code_name(name).source) if known else text
+    write_atomically(description, text)
 
 
 def as_plain(found: Findings) -> dict[str, Any]:

@@ -74,12 +74,15 @@ def client_code(description: Path) -> ClientCode:
 
 
 def listed(modules: Iterable[ModuleType], named: str) -> ClientCode:
-    """Sort loaded modules into tacit's, the user's own, and packages."""
+    """Sort loaded modules into tacit's, the user's own, and packages.
+
+    What starts with an underscore was loaded by the installer's hooks, not by a client.
+    """
     files = {module.__name__: _file(module) for module in modules}
     ours = {name for name in files if name.partition(".")[0] == "tacit"}
     tops = importlib.metadata.packages_distributions()
-    packaged = {name for name in files if name.partition(".")[0] in tops} - ours
-    own = [name for name in files if name not in ours | packaged and _is_own(name, files[name])]
+    packaged = {n for n in files if n.partition(".")[0] in tops and not n.startswith("_")} - ours
+    own = [n for n in files if n not in ours | packaged and _is_own(n, files[n])]
     return ClientCode(
         tuple(_module(name, files[name]) for name in sorted(ours) if not _is_tool(name)),
         tuple(_module(name, files[name]) for name in sorted(own)),

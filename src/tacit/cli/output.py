@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import click
 from rich import box
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -94,12 +94,14 @@ def bullets(screen: Console, texts: Iterable[str], mark: str = "-") -> None:
     rows.add_column(overflow="fold")
     for text in texts:
         rows.add_row(mark, Text(text))
-    screen.print(Padding(rows, (0, 0, 0, 2)))
+    _print(screen, rows, 2)
 
 
 def grid(columns: Sequence[str], rows: Iterable[Sequence[str]], words: Sequence[str] = ()) -> Table:
     """A plain table: `words` are the columns that hold text; numbers stand to the right."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="dim", padding=(0, 1))
+    table = Table(
+        box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="dim", padding=(0, 1)
+    )
     for name in columns:
         table.add_column(
             name,
@@ -114,7 +116,19 @@ def grid(columns: Sequence[str], rows: Iterable[Sequence[str]], words: Sequence[
 
 def show_grid(screen: Console, table: Table) -> None:
     """A table, indented like sentences."""
-    screen.print(Padding(table, (0, 0, 0, 1)))
+    _print(screen, table, 2)
+
+
+def _print(screen: Console, shown: RenderableType, indent: int) -> None:
+    """Print with an indent, and in files without the blanks that fill lines up."""
+    padded = Padding(shown, (0, 0, 0, indent), expand=False)
+    if screen.is_terminal:
+        screen.print(padded)
+        return
+    with screen.capture() as captured:
+        screen.print(padded)
+    for line in captured.get().splitlines():
+        click.echo(line.rstrip(), err=screen.stderr)
 
 
 def number(value: float | None, digits: int = 3) -> str:

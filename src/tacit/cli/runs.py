@@ -37,6 +37,9 @@ from tacit.record.stored import StoredRun, load_meta, load_run, runs_in
 LAST = 5
 """Rounds that `show` prints."""
 
+UNSHOWN = ("seconds", "bytes")
+"""Columns of the history that say little in a simulation."""
+
 
 def runs_option(command: F) -> F:
     """`--runs`: where the run folders are."""
@@ -166,10 +169,11 @@ def _rows(run: StoredRun) -> Iterable[dict[str, float | None]]:
 
 def _show_rounds(screen: Console, run: StoredRun) -> None:
     rows = run.history[-LAST:]
-    names = [name for name in rows[-1] if name not in {"seconds", "bytes"}] if rows else []
+    names = dict.fromkeys(name for row in rows for name in row if name not in UNSHOWN)
+    told = [name for name in names if any(_cell(row.get(name)) != "-" for row in rows)]
     heading(screen, f"The last rounds of {len(run.history)}")
-    cells = [[_cell(row.get(name)) for name in names] for row in rows]
-    show_grid(screen, grid([name.replace("_", " ") for name in names], cells))
+    cells = [[_cell(row.get(name)) for name in told] for row in rows]
+    show_grid(screen, grid([name.replace("_", " ") for name in told], cells))
 
 
 def _cell(value: Any) -> str:

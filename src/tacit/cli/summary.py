@@ -41,10 +41,11 @@ def promises(claims: Sequence[Mapping[str, Any]]) -> list[str]:
             parties.setdefault(key, []).append(claim["against"])
     if not parties:
         return ["Nothing: the model may remember records."]
-    return [
+    said = [
         f"One {hides}: epsilon {epsilon:.2f} at delta {delta:g} against {_listed(against)}."
         for (hides, epsilon, delta), against in parties.items()
     ]
+    return [*said, "On conditions that trust.txt states."]
 
 
 def moved(about: About) -> int:

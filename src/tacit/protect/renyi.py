@@ -5,6 +5,7 @@ Conversion to (epsilon, delta) is left to the accountant (`tacit.plan.accounting
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 
@@ -50,10 +51,16 @@ def poisson_sampled(curve: Curve, rate: float) -> Curve:
         if whole != order or whole < 2:
             return math.inf
         logs = [(whole - 1) * math.log1p(-rate) + math.log1p((whole - 1) * rate)]
-        for term in range(2, whole + 1):
-            weight = (whole - term) * math.log1p(-rate) + term * math.log(rate)
-            logs.append(math.log(math.comb(whole, term)) + weight + (term - 1) * curve(term))
+        stay, join = math.log1p(-rate), math.log(rate)
+        for term, ways in enumerate(_log_binomials(whole)[2:], start=2):
+            logs.append(ways + (whole - term) * stay + term * join + (term - 1) * curve(term))
         top = max(logs)
         return (top + math.log(sum(math.exp(one - top) for one in logs))) / (whole - 1)
 
     return sampled
+
+
+@functools.cache
+def _log_binomials(order: int) -> tuple[float, ...]:
+    """Logarithms of the binomial coefficients of `order`."""
+    return tuple(math.log(math.comb(order, term)) for term in range(order + 1))

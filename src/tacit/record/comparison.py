@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, final
 
 import numpy as np
+import numpy.typing as npt
 
 from tacit.learn.examples import NamedClients
 from tacit.learn.federated_data import FederatedData
@@ -55,11 +56,20 @@ class Method:
 
 
 class EvaluationSet(NamedTuple):
-    """Test records of one client or of all; `guess`: accuracy of naming their commoner class."""
+    """Test records of one client or of all.
+
+    `trained`: training records of the same; `guess`: accuracy of always naming the class that is
+    commoner among the test records.
+    """
 
     name: str
+    trained: int
     records: int
     guess: float
+
+    def error(self, accuracy: float) -> float:
+        """Standard error of an accuracy on so few records (binomial)."""
+        return math.sqrt(max(accuracy * (1 - accuracy), 0.0) / self.records)
 
 
 class Score(NamedTuple):
@@ -225,12 +235,17 @@ def _accuracies(outcome: Outcome) -> tuple[float, ...]:
 
 
 def _sets(data: FederatedData[Any]) -> tuple[EvaluationSet, ...]:
-    labels = {name: held.y for name, held in data.test}
-    labels[ALL] = np.concatenate(list(labels.values()))
+    parts = [(name, held, data.train.held[i]) for i, (name, held) in enumerate(data.test)]
+    together = (data.test.pooled().held[0], data.train.pooled().held[0])
     return tuple(
-        EvaluationSet(name, len(y), float(np.unique(y, return_counts=True)[1].max() / len(y)))
-        for name, y in labels.items()
+        EvaluationSet(name, train.count, test.count, _commoner(test.y))
+        for name, test, train in (*parts, (ALL, *together))
     )
+
+
+def _commoner(labels: npt.NDArray[Any]) -> float:
+    counts = np.unique(labels, return_counts=True)[1]
+    return float(counts.max() / counts.sum())
 
 
 def _claim(claim: Claim) -> dict[str, Any]:

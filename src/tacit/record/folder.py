@@ -20,7 +20,7 @@ import math
 import os
 import platform
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -30,9 +30,11 @@ import numpy.typing as npt
 import tacit
 from tacit.base.errors import TacitError
 from tacit.base.plain import to_plain
+from tacit.record.plots import Kind, curves, image
+from tacit.record.report import report
 from tacit.record.whole_folder import whole_folder
 from tacit.round.events import event_to_plain
-from tacit.sim.engine import Problem
+from tacit.sim.backend import Problem
 from tacit.sim.evaluate import Evaluation
 
 if TYPE_CHECKING:
@@ -41,7 +43,18 @@ if TYPE_CHECKING:
 FORMAT = 1
 ABOUT, FEDERATION, TRUST = "run.json", "federation.toml", "trust.txt"
 HISTORY, JOURNAL, MODEL = "history.csv", "journal.jsonl", "model.npz"
-PICTURES, REPORT = ("curves.png", "curves.svg"), "report.html"
+REPORT = "report.html"
+PICTURES: dict[str, Kind] = {"curves.png": "png", "curves.svg": "svg"}
+
+
+Draw = Callable[["Run", Path], tuple[str, ...]]
+"""Writes files about a run into a folder, and tells in words what it had to leave out."""
+
+KEYS = (
+    "format", "name", "digest", "seed", "versions", "rounds", "clients", "parameters", "bytes",
+    "last", "final", "claims", "problems", "warnings", "files",
+)  # fmt: skip
+"""What run.json holds."""
 
 
 class Saved(NamedTuple):
@@ -64,13 +77,16 @@ def save_run(run: Run, folder: str | os.PathLike[str]) -> str:
     return str(write_run(run, Path(folder)))
 
 
-def write_run(run: Run, folder: Path) -> Saved:
-    """As `save_run`, for callers that want the parts of what it says."""
+def write_run(run: Run, folder: Path, draw: Draw | None = None) -> Saved:
+    """As `save_run`, for callers that want the parts of what it says.
+
+    `draw` makes pictures and report in place of the usual ones, and may add files of its own.
+    """
     with whole_folder(folder) as place:
         for name, text in _texts(run).items():
             (place / name).write_text(text, "utf-8", newline="\n")
         _write_arrays(place / MODEL, run.model.arrays())
-        left_out = _draw(run, place)
+        left_out = (draw or _draw)(run, place)
         digests = {path.name: file_digest(path) for path in sorted(place.iterdir())}
         about = describe(run) | {"files": digests}
         (place / ABOUT).write_text(as_json(about), "utf-8", newline="\n")
@@ -149,18 +165,15 @@ def _write_arrays(path: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
 
 def _draw(run: Run, place: Path) -> tuple[str, ...]:
     """Pictures and report; what they lack is told, not hidden."""
-    from tacit.record.plots import curves  # both load matplotlib
-    from tacit.record.report import write_report
-
     try:
         figure = curves({run.plan.federation.name: run})
-        for name in PICTURES:
-            figure.savefig(place / name)
-        write_report(run, place / REPORT)
     except TacitError as missing:
         if missing.code != "task.missing-extra":
             raise
         return (f"{', '.join(PICTURES)} and {REPORT}. {missing.cause} {missing.remedy}",)
+    for name, kind in PICTURES.items():
+        (place / name).write_bytes(image(figure, kind))
+    (place / REPORT).write_text(report(run), "utf-8", newline="\n")
     return ()
 
 

@@ -126,18 +126,19 @@ def comparison(compared: Comparison) -> Figure:
     """Every method on every evaluation set: mean over seeds, standard deviation, single seeds."""
     results = compared.results
     with _styled():
-        figure = _figure(2.3 * len(compared.sets) + 1.4, 0.31 * len(results) + 1.5)
+        figure = _figure(1.75 * len(compared.sets) + 1.6, 0.3 * len(results) + 1.4)
         grid = figure.subplots(1, len(compared.sets), sharex=True, sharey=True, squeeze=False)[0]
         for i, (axes, found) in enumerate(zip(grid, compared.sets, strict=True)):
             axes.axvline(100 * found.guess, color=FAINT, linewidth=1, linestyle=(0, (3, 2)))
-            axes.set_title(f"{found.name[:1].upper()}{found.name[1:]} ({found.records})")
+            axes.set_title(f"{found.name} ({found.records})")
+            axes.tick_params(axis="y", length=0)
             for row, result in enumerate(results):
                 _draw_score(axes, row, result.scores[i].values, _colour(result))
         grid[0].set_yticks(range(len(results)), [result.method.label for result in results])
+        for label, result in zip(grid[0].get_yticklabels(), results, strict=True):
+            label.set_color(_colour(result))
         grid[0].invert_yaxis()
-        for axes in grid:
-            axes.grid(axis="y", visible=False)
-            axes.tick_params(axis="y", length=0)
+        grid[0].xaxis.get_major_locator().set_params(nbins=4, steps=[1, 2, 5, 10])
         figure.supxlabel(_reading(compared), fontsize=8.5)
     return figure
 
@@ -149,6 +150,11 @@ def image(figure: Figure, kind: Kind) -> bytes:
     with _styled():
         figure.savefig(content, format=kind, metadata={stamp: None})
     return content.getvalue()
+
+
+def images(name: str, figure: Figure) -> dict[str, bytes]:
+    """`name`.png for a slide and `name`.svg to scale, as file names and contents."""
+    return {f"{name}.png": image(figure, "png"), f"{name}.svg": image(figure, "svg")}
 
 
 def save(figure: Figure, path: str | os.PathLike[str]) -> None:
@@ -171,11 +177,17 @@ def _draw_panel(
     axes: Axes, panel: Panel, found: Sequence[Series], histories: Mapping[str, Sequence[Row]]
 ) -> None:
     single = len(histories) == 1
+    width = {} if single else {"linewidth": 1.3}
     for colour, (name, rows) in zip(_cycle(len(histories)), histories.items(), strict=True):
         for series in found:
             if points := _finite(rows, series.column):
                 label = series.label if single else name
-                axes.plot(*zip(*points, strict=True), color=colour, label=label, **series.style)
+                axes.plot(
+                    *zip(*points, strict=True),
+                    color=colour,
+                    label=label,
+                    **{**series.style, **width},
+                )
         if single:
             _band(axes, rows, colour, {series.column for series in found})
     axes.set_title(panel.title)
@@ -213,10 +225,11 @@ def _colour(result: Result) -> str:
 
 
 def _reading(compared: Comparison) -> str:
+    seeds = len(compared.seeds)
     return (
-        f"accuracy in % on each test set (number of records), mean and standard deviation over "
-        f"{len(compared.seeds)} seeds, single seeds faint\n"
-        "grey: no federation · blue: federated without DP · vermilion: with DP · dashed: always "
+        "accuracy in % on each test set (number of records): mean and standard deviation over "
+        f"{seeds} seed{'s' * (seeds > 1)}, each seed faint\n"
+        "grey: not federated; blue: federated without DP; vermilion: with DP; dashed: always "
         "naming the commoner class"
     )
 

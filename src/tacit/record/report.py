@@ -146,11 +146,8 @@ def _compared(compared: Comparison) -> list[str]:
 
 def _chance(compared: Comparison) -> str:
     """Binomial standard errors at the accuracies reached, smallest and largest set."""
-    scores = compared.results[-1].scores
-    errors = [
-        100 * float(np.sqrt(max(score.mean * (1 - score.mean), 0.0) / found.records))
-        for found, score in zip(compared.sets, scores, strict=True)
-    ]
+    scores = zip(compared.sets, compared.results[-1].scores, strict=True)
+    errors = [100 * found.error(score.mean) for found, score in scores]
     return f"{min(errors):.0f} points in the last column and up to {max(errors):.0f} in the others"
 
 
@@ -160,16 +157,15 @@ def _promised(run: Run) -> list[str]:
         "column, what is seen hardly tells whether the one in the first column took part. Smaller "
         "epsilon hides more."
     )
-    rows = [
-        (f"one {claim.hides}", str(claim.against), *_spent(claim), "; ".join(claim.assumes))
-        for claim in run.claims
-    ]
+    rows = [(f"one {claim.hides}", str(claim.against), *_spent(claim)) for claim in run.claims]
     head = ("hides", "against", "epsilon", "delta", "provided that")
     return [_paragraph(text), _table(head, rows, words=(1, 4))]
 
 
-def _spent(claim: Claim) -> tuple[str, str]:
-    return (f"{claim.epsilon:.2f}", f"{claim.delta:g}") if claim.holds else ("no promise", "–")
+def _spent(claim: Claim) -> tuple[str, str, str]:
+    if not claim.holds:
+        return "no promise", "–", ""
+    return f"{claim.epsilon:.2f}", f"{claim.delta:g}", "; ".join(claim.assumes)
 
 
 def _moved(run: Run) -> str:

@@ -15,7 +15,8 @@ from tacit.plan.claims import Claim
 from tacit.plan.federation import Federation
 from tacit.plan.trust import Trust, size, trust
 from tacit.sim import simulate as sim
-from tacit.sim.engine import Outcome, Problem, Progress, Row
+from tacit.sim.backend import Problem
+from tacit.sim.engine import Outcome, Progress, Row
 from tacit.sim.evaluate import Evaluation
 from tacit.sim.faults import Faults, none
 

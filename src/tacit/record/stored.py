@@ -16,7 +16,16 @@ import numpy.typing as npt
 
 from tacit.base.errors import TacitError
 from tacit.plan.federation import Federation
-from tacit.record.folder import ABOUT, FEDERATION, FORMAT, HISTORY, JOURNAL, MODEL, file_digest
+from tacit.record.folder import (
+    ABOUT,
+    FEDERATION,
+    FORMAT,
+    HISTORY,
+    JOURNAL,
+    KEYS,
+    MODEL,
+    file_digest,
+)
 from tacit.round.events import Event, event_from_plain
 from tacit.sim.engine import Row
 
@@ -58,10 +67,12 @@ def load_meta(folder: Path) -> dict[str, Any]:
         meta = json.loads((folder / ABOUT).read_text("utf-8"))
     except (OSError, ValueError) as wrong:
         raise _corrupt(folder, ABOUT, wrong) from wrong
-    if not isinstance(meta, dict) or not isinstance(meta.get("files"), dict):
-        raise _corrupt(folder, ABOUT, "it does not describe a run")
+    if not isinstance(meta, dict):
+        raise _corrupt(folder, ABOUT, "it holds no table")
     if meta.get("format") != FORMAT:
         raise TacitError("run.format", folder=folder, found=meta.get("format"), known=FORMAT)
+    if lost := [name for name in KEYS if name not in meta]:
+        raise _corrupt(folder, ABOUT, f"it lacks {', '.join(lost)}")
     return meta
 
 

@@ -1,16 +1,16 @@
-"""The exact engine: client by client, through the very machine and turn that a deployment uses.
+"""Drives a plan through the round machine in virtual time; a backend computes the turns.
 
-Events happen in virtual time. Same plan, data, key and faults give the same bits.
+The machine, the turn and the closing are the very ones that a deployment uses. Same plan, data,
+key and faults give the same bits.
 """
 
 from __future__ import annotations
 
-import hashlib
 import heapq
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple, final
+from typing import Any, final
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from tacit.base.vector import Vector
 from tacit.learn.algorithm import State
 from tacit.learn.examples import Clients
 from tacit.plan.build import Plan
-from tacit.round.close import add, apply, open_sum, reported
+from tacit.round.close import apply, open_sum, reported
 from tacit.round.events import (
     Answered,
     Ask,
@@ -29,6 +29,7 @@ from tacit.round.events import (
     Closed,
     DeadlinePassed,
     Draw,
+    Effect,
     Event,
     Failed,
     Finish,
@@ -36,20 +37,15 @@ from tacit.round.events import (
     Opened,
 )
 from tacit.round.machine import Rules, Run, begin, step
-from tacit.round.turn import Memories, Turn, take_turn
+from tacit.sim.backend import Backend, Problem, Receipt, Refusal
 from tacit.sim.evaluate import Evaluation, evaluate
+from tacit.sim.exact import Exact, digest
 from tacit.sim.faults import Faults, none
 
 Row = dict[str, float]
 """One round of the history: numbers by name."""
 
-
-class Problem(NamedTuple):
-    """A client that failed a round: who, when, and what to do."""
-
-    round: int
-    client: str
-    error: TacitError
+Progress = Callable[[Row], None]
 
 
 @final
@@ -66,24 +62,26 @@ class Outcome:
     bytes_down: int
 
 
-Progress = Callable[[Row], None]
-
-
-def run_exact(
+def run_plan(
     plan: Plan,
     clients: Clients,
     key: Key,
     test: Clients | None = None,
     faults: Faults = none,
     progress: Progress | None = None,
+    backend: Backend | None = None,
 ) -> Outcome:
     """Run a plan to its end; raises `round.quorum` when too few clients can answer."""
-    return _Engine(plan, clients, key, test, faults, progress).run()
+    chosen = backend or Exact(plan, clients, key)
+    try:
+        return _Engine(plan, clients, key, test, faults, progress, chosen).run()
+    finally:
+        chosen.close()
 
 
 @final
 class _Engine:
-    """The mutable edge around the pure machine: queue, clock, stored answers and memories."""
+    """The mutable edge around the pure machine: queue, clock, model and history."""
 
     def __init__(
         self,
@@ -93,14 +91,14 @@ class _Engine:
         test: Clients | None,
         faults: Faults,
         progress: Progress | None,
+        backend: Backend,
     ) -> None:
         self.plan, self.clients, self.key, self.test = plan, clients, key, test
-        self.faults, self.progress = faults, progress
+        self.faults, self.progress, self.backend = faults, progress, backend
         self.clock = VirtualClock()
         self.later: list[tuple[float, int, Event]] = []
         self.state: State = plan.algorithm.start(plan.task.start(key / "start"))
-        self.memories: dict[int, Memories] = {}
-        self.turns: dict[int, Turn] = {}
+        self.losses: dict[int, float] = {}
         self.journal: list[Event] = []
         self.history: list[Row] = []
         self.problems: list[Problem] = []
@@ -109,13 +107,12 @@ class _Engine:
         self.evaluation: Evaluation | None = None
 
     def run(self) -> Outcome:
-        self.machine, effects = begin(_rules(self.plan))
-        waiting: deque[Any] = deque(effects)
-        while not self.machine.over or waiting:
-            while waiting:
-                self._do(waiting.popleft())
+        self.machine, effects = begin(rules(self.plan))
+        waiting: deque[tuple[Effect, ...]] = deque([effects])
+        while waiting:
+            self._do(waiting.popleft())
             if not self.machine.over:
-                waiting.extend(self._happen())
+                waiting.append(self._happen())
         return Outcome(
             self.state["params"],
             tuple(self.history),
@@ -126,7 +123,7 @@ class _Engine:
             self.bytes_down,
         )
 
-    def _happen(self) -> tuple[Any, ...]:
+    def _happen(self) -> tuple[Effect, ...]:
         """Take the next event in virtual time through the machine."""
         moment, _, event = heapq.heappop(self.later)
         self.clock.advance(max(0.0, moment - self.clock.now()))
@@ -136,71 +133,71 @@ class _Engine:
 
     def _soon(self, event: Event, delay: float = 0.0) -> None:
         order = len(self.journal) + len(self.later)
-        heapq.heappush(self.later, (self.clock.now() + delay, _order(order, event), event))
+        last = isinstance(event, DeadlinePassed)  # of simultaneous events
+        heapq.heappush(self.later, (self.clock.now() + delay, order + (last << 60), event))
 
-    def _do(self, effect: Any) -> None:
-        match effect:
-            case Draw():
-                self._draw(effect)
-            case Ask():
-                self._ask(effect)
-            case Close():
-                self._close(effect)
-            case Include():
-                turn = self.turns.pop(effect.client)
-                if turn.pending:
-                    self.memories[effect.client] = turn.pending
-            case Finish(code=code) if code:
-                raise self._failure(code)
+    def _do(self, effects: tuple[Effect, ...]) -> None:
+        asks = [effect for effect in effects if isinstance(effect, Ask)]
+        if asks:
+            self._ask(asks)
+        for effect in effects:
+            match effect:
+                case Draw():
+                    self._draw(effect)
+                case Close():
+                    self._close(effect)
+                case Include(client=client):
+                    self.backend.commit(client)
+                case Finish(code=code) if code:
+                    raise self._failure(code)
 
     def _draw(self, effect: Draw) -> None:
         federation = self.plan.federation
         key = self.key / "cohort" / effect.round
         cohort = federation.cohort.draw(federation.clients, key)
-        self.turns.clear()
+        self.backend.open(effect.round, self.plan.algorithm.offer(self.state))
+        self.losses.clear()
         deadline = self.clock.now() + federation.deadline if federation.deadline else 0.0
         self._soon(Opened(effect.round, cohort, deadline))
         if deadline:
             self._soon(DeadlinePassed(effect.round), federation.deadline)
 
-    def _ask(self, effect: Ask) -> None:
-        """Let a client take its turn, and deliver what comes of it when its fault says so."""
-        self.bytes_down += self.plan.cost.down
-        fault = self.faults(effect.round, effect.client)
-        event = self._failed(effect, fault.fail) if fault.fail else self._turn(effect)
+    def _ask(self, asks: list[Ask]) -> None:
+        """Let the cohort take its turns, and deliver each answer when its fault says so."""
+        round_ = asks[0].round
+        faults = {ask.client: self.faults(round_, ask.client) for ask in asks}
+        self.bytes_down += self.plan.cost.down * len(asks)
+        for client, fault in faults.items():
+            if fault.fail:
+                self._deliver(client, self._lost(round_, client, fault.fail))
+        able = [client for client, fault in faults.items() if not fault.fail]
+        for result in self.backend.take(able):
+            self._deliver(result.client, self._heard(round_, result))
+
+    def _deliver(self, client: int, event: Event) -> None:
+        fault = self.faults(self.machine.round, client)
         if fault.drop:
             if not self.plan.federation.deadline:
-                self._soon(Failed(effect.round, effect.client, "round.lost"))
+                self._soon(Failed(self.machine.round, client, "round.lost"))
             return
         for copy in range(1 + fault.repeats):
             self._soon(event, fault.delay + copy)
 
-    def _turn(self, effect: Ask) -> Event:
-        name = self.clients.name(effect.client)
-        key = self.key / "round" / effect.round / "client" / effect.client
-        memory = self.memories.get(effect.client, {})
-        offer = self.plan.algorithm.offer(self.state)
-        try:
-            held = self.clients.examples(effect.client)
-            turn = take_turn(self.plan, held, offer, memory, key, name, effect.round)
-        except TacitError as error:
-            self.problems.append(Problem(effect.round, name, error))
-            return Failed(effect.round, effect.client, error.code)
-        except Exception as error:  # noqa: BLE001  # user code may raise anything; it becomes a named failure
-            self.problems.append(Problem(effect.round, name, _wrapped(error, name, effect.round)))
-            return Failed(effect.round, effect.client, "round.code-failed")
-        self.turns[effect.client] = turn
+    def _heard(self, round_: int, result: Receipt | Refusal) -> Event:
+        if isinstance(result, Refusal):
+            self.problems.append(result.problem)
+            return Failed(round_, result.client, result.problem.error.code)
+        self.losses[result.client] = result.loss
         self.bytes_up += self.plan.cost.up
-        return Answered(effect.round, effect.client, _digest(turn.answer))
+        return Answered(round_, result.client, result.digest)
 
-    def _failed(self, effect: Ask, code: str) -> Event:
-        error = TacitError("round.lost", client=self.clients.name(effect.client))
-        self.problems.append(Problem(effect.round, self.clients.name(effect.client), error))
-        return Failed(effect.round, effect.client, code)
+    def _lost(self, round_: int, client: int, code: str) -> Event:
+        name = self.clients.name(client)
+        self.problems.append(Problem(round_, name, TacitError("round.lost", client=name)))
+        return Failed(round_, client, code)
 
     def _close(self, effect: Close) -> None:
-        answers = [self.turns[client] for client in effect.included]
-        total, count = add(turn.answer for turn in answers)
+        total, count = self.backend.total(effect.included)
         opening = open_sum(self.plan, total, count, self.key / "round" / effect.round / "open")
         self.state = apply(self.plan, self.state, opening)
         if not np.isfinite(self.state["params"]).all():
@@ -211,11 +208,11 @@ class _Engine:
             "answers": count,
             "failed": len(self.machine.failed),
             "bytes": self.bytes_up + self.bytes_down,
-            "train_loss": float(np.mean([turn.loss for turn in answers])),
+            "train_loss": float(np.mean([self.losses[client] for client in effect.included])),
             **reported(opening),
         }
         self._record(row)
-        self._soon(Closed(effect.round, _digest(self.state["params"])))
+        self._soon(Closed(effect.round, digest(self.state["params"])))
 
     def _record(self, row: Row) -> None:
         if self.test is not None:
@@ -241,25 +238,9 @@ class _Engine:
         return error
 
 
-def _rules(plan: Plan) -> Rules:
+def rules(plan: Plan) -> Rules:
     """A Poisson cohort is waited for as a whole: cutting it short would break its law."""
     federation, team = plan.federation, plan.team
     whole = federation.cohort.kind == "poisson"
     target = team.clients if whole else team.cohort
     return Rules(team.rounds, target, team.quorum, federation.patience)
-
-
-def _order(order: int, event: Event) -> int:
-    """Of simultaneous events a deadline comes last."""
-    return order + (1 << 60) * isinstance(event, DeadlinePassed)
-
-
-def _digest(vector: Vector) -> str:
-    return hashlib.blake2b(np.ascontiguousarray(vector).data, digest_size=16).hexdigest()
-
-
-def _wrapped(error: Exception, client: str, round_: int) -> TacitError:
-    problem = f"{type(error).__name__}: {error}"
-    wrapped = TacitError("round.code-failed", client=client, round=round_, problem=problem)
-    wrapped.__cause__ = error
-    return wrapped

@@ -12,7 +12,7 @@ from tacit.plan.cohort import Everyone
 from tacit.plan.federation import Federation
 from tacit.plan.warn import too_noisy
 from tacit.protect.recipes import plain
-from tacit.sim.engine import Outcome, Progress, run_exact
+from tacit.sim.engine import Outcome, Progress, run_plan
 from tacit.sim.faults import Faults, none
 
 
@@ -34,7 +34,7 @@ def simulate(
     test = getattr(data, "test", None) if test is None else test
     tested = None if test is None else as_clients(test)
     check_clients(plan, clients)
-    return run_exact(plan, clients, Key.seed(seed), tested, faults, progress)
+    return run_plan(plan, clients, Key.seed(seed), tested, faults, progress)
 
 
 def check_clients(plan: Plan, clients: Clients) -> None:
