@@ -26,8 +26,8 @@ settings.load_profile("tacit-ci" if os.environ.get("CI") else "tacit")
 
 @cache
 def uses_torch(path: Path) -> bool:
-    """Whether a module imports PyTorch, or is a test of what tacit does with it."""
-    test = path.name.startswith("test_")
+    """Whether a module imports PyTorch, or belongs to the tests of what tacit does with it."""
+    test = Path(__file__).parent in path.parents
     names = [name for node in _run(ast.parse(path.read_text("utf-8"))) for name in _imported(node)]
     return any(
         re.match(r"torch\b|tacit\.(learn\.)?torch" if test else r"torch\b", n) for n in names

@@ -56,7 +56,13 @@ def _plain(sentence: str) -> str:
 
 def cli_page() -> str:
     """The tree of commands as Markdown, one section a command, as `--help` prints it."""
-    root = click.Context(command_line, info_name="tacit", terminal_width=88, max_content_width=88)
+    root = click.Context(
+        command_line,
+        info_name="tacit",
+        terminal_width=88,
+        max_content_width=88,
+        **command_line.context_settings,
+    )
     return "\n".join([_CLI, *_sections(command_line, root)])
 
 

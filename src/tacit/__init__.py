@@ -16,10 +16,24 @@ if TYPE_CHECKING:
     from tacit.learn import numpy as numpy
     from tacit.learn import sklearn as sklearn
     from tacit.learn import torch as torch
+    from tacit.learn.apfl import apfl as apfl
     from tacit.learn.contract import Arrays as arrays  # noqa: N813  # a setting reads like a call
-    from tacit.learn.fedadam import fedadam as fedadam
+    from tacit.learn.ditto import ditto as ditto
     from tacit.learn.fedavg import fedavg as fedavg
+    from tacit.learn.fedbn import fedbn as fedbn
+    from tacit.learn.feddyn import feddyn as feddyn
+    from tacit.learn.fednova import fednova as fednova
+    from tacit.learn.fedopt import fedadagrad as fedadagrad
+    from tacit.learn.fedopt import fedadam as fedadam
+    from tacit.learn.fedopt import fedyogi as fedyogi
+    from tacit.learn.fedper import fedper as fedper
+    from tacit.learn.fedprox import fedprox as fedprox
+    from tacit.learn.fedrep import fedrep as fedrep
     from tacit.learn.fedsgd import fedsgd as fedsgd
+    from tacit.learn.finetune import finetune as finetune
+    from tacit.learn.ifca import ifca as ifca
+    from tacit.learn.qffl import qffl as qffl
+    from tacit.learn.scaffold import scaffold as scaffold
     from tacit.learn.schema import Schema as Schema
     from tacit.plan.build import Plan as Plan
     from tacit.plan.build import build as build
@@ -50,6 +64,7 @@ if TYPE_CHECKING:
     from tacit.record.run import local_only as local_only
     from tacit.record.run import pooled as pooled
     from tacit.record.run import simulate as simulate
+    from tacit.sim.checkpoint import checkpoints as checkpoints
 
 __version__ = "0.1.0"
 
@@ -62,9 +77,23 @@ _NAMES = {
     "sklearn": "learn.sklearn",
     "torch": "learn.torch",
     "arrays": "learn.contract:Arrays",
-    "fedadam": "learn.fedadam:fedadam",
+    "apfl": "learn.apfl:apfl",
+    "ditto": "learn.ditto:ditto",
+    "fedadagrad": "learn.fedopt:fedadagrad",
+    "fedadam": "learn.fedopt:fedadam",
     "fedavg": "learn.fedavg:fedavg",
+    "fedbn": "learn.fedbn:fedbn",
+    "feddyn": "learn.feddyn:feddyn",
+    "fednova": "learn.fednova:fednova",
+    "fedper": "learn.fedper:fedper",
+    "fedprox": "learn.fedprox:fedprox",
+    "fedrep": "learn.fedrep:fedrep",
     "fedsgd": "learn.fedsgd:fedsgd",
+    "fedyogi": "learn.fedopt:fedyogi",
+    "finetune": "learn.finetune:finetune",
+    "ifca": "learn.ifca:ifca",
+    "qffl": "learn.qffl:qffl",
+    "scaffold": "learn.scaffold:scaffold",
     "Schema": "learn.schema:Schema",
     "Plan": "plan.build:Plan",
     "build": "plan.build:build",
@@ -95,6 +124,7 @@ _NAMES = {
     "local_only": "record.run:local_only",
     "pooled": "record.run:pooled",
     "simulate": "record.run:simulate",
+    "checkpoints": "sim.checkpoint:checkpoints",
 }
 
 __all__ = sorted(_NAMES)  # noqa: PLE0605  # one table serves the list and the loader

@@ -235,7 +235,7 @@ def test_any_schedule_of_faults_gives_a_mean_of_who_was_included(draw: st.DataOb
         inside = [
             c
             for c in range(COUNT)
-            if not table[r, c].drop and not table[r, c].fail and table[r, c].delay < 10.0
+            if not table[r, c].drop and not table[r, c].fail and table[r, c].delay <= 10.0
         ]
         if not inside:
             continue

@@ -26,7 +26,7 @@ class Key:
 
     @staticmethod
     def seed(number: int) -> Key:
-        """A repeatable key. Everything drawn from it can be drawn again by whoever knows `number`."""
+        """A repeatable key. Whoever knows `number` can draw the same again."""
         return Key(hashlib.sha256(f"tacit seed {number}".encode()).digest(), seeded=True)
 
     @staticmethod

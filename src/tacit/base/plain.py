@@ -1,4 +1,4 @@
-"""Frozen dataclasses <-> plain data (dict, list, str, int, float, bool), strictly and losslessly."""
+"""Frozen dataclasses <-> plain data (dict, list, str, numbers), strictly and losslessly."""
 
 from __future__ import annotations
 

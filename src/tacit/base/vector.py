@@ -21,11 +21,16 @@ Rows = npt.NDArray[Any]
 
 
 class Kind(StrEnum):
-    """What a block's coordinates are."""
+    """What a block's coordinates are.
+
+    TRAINED and BUFFER are the model's. A TALLY is summed and counts clients, whatever their
+    weights; an AVERAGE is an algorithm's number that is weighed and averaged as the update is.
+    """
 
     TRAINED = "trained"
     BUFFER = "buffer"
     TALLY = "tally"
+    AVERAGE = "average"
 
 
 @final
@@ -46,7 +51,7 @@ class Tensor:
 @final
 @dataclass(frozen=True)
 class Layout:
-    """How a model's arrays lie in one flat vector of `dtype`: trained tensors first, then buffers."""
+    """How a model's arrays lie in one flat vector of `dtype`: trained tensors, then buffers."""
 
     tensors: tuple[Tensor, ...]
     dtype: str = "float64"

@@ -13,6 +13,7 @@ from rich.text import Text
 from tacit.base.atomic import write_atomically
 from tacit.base.errors import TacitError
 from tacit.base.plain import from_plain, to_plain
+from tacit.base.toml import loads
 from tacit.cli.client_code import ClientCode, client_code
 from tacit.cli.output import bullets, console, grid, heading, json_option, print_json, show_grid
 from tacit.cli.paths import let_import
@@ -21,7 +22,6 @@ from tacit.plan.build import Plan
 from tacit.plan.claims import Claim, Party
 from tacit.plan.federation import Federation
 from tacit.plan.policy import Policy, Verdict, accepts
-from tacit.base.toml import loads
 from tacit.plan.trust import Sentence, Trust, size, trust
 from tacit.record.folder import finite
 
@@ -120,7 +120,11 @@ def renew(description: Path) -> None:
     text = description.read_text("utf-8")
     for named in filter(None, federation.task.code.split(", ")):
         name, _, known = named.partition(" sha256:")
-        text = text.replace(known, code_name(name).source) if known else text
+        found = code_name(name).source
+        if known and found != known:
+            text = text.replace(known, found)
+            told = f"{description} now means {name} with SHA-256 {found}; its owners approve anew."
+            click.echo(told, err=True)
     write_atomically(description, text)
 
 

@@ -1,7 +1,8 @@
-"""`tacit demo`: four real hospitals learn one model on this computer, and it is measured honestly."""
+"""`tacit demo`: four real hospitals learn one model on this computer, honestly measured."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,7 +42,8 @@ def demo(seeds: int, out: Path, quiet: bool, as_json: bool) -> None:
     optional("matplotlib", "The demo's plots and report")
     with _progress(hidden=quiet or as_json) as told:
         compared = four_hospitals(range(seeds), told)
-    saved = write_run(compared[SHOWN].run, folder, _drawing(compared))
+        told(Step(1, 1, "drawing and saving", math.nan))
+        saved = write_run(compared[SHOWN].run, folder, _drawing(compared))
     if as_json:
         print_json(plain(compared, saved))
     elif quiet:
@@ -67,8 +69,9 @@ def _drawing(compared: Comparison) -> Callable[[Run, Path], tuple[str, ...]]:
     """What the folder holds beside the run: the comparison, and the curves of every federation."""
 
     def draw(run: Run, place: Path) -> tuple[str, ...]:
-        runs = {one.method.label: one.run for one in compared.results if one.federated}
-        pictures = images("curves", curves(runs)) | images("comparison", comparison(compared))
+        pictures = images("curves", curves(compared.federated)) | images(
+            "comparison", comparison(compared)
+        )
         for name, content in pictures.items():
             (place / name).write_bytes(content)
         (place / "comparison.csv").write_text(compared.csv(), "utf-8", newline="\n")

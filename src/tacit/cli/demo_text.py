@@ -1,4 +1,4 @@
-"""What the demo says at its end: numbers beside each other, what they cost, what they do not show."""
+"""What the demo says at its end: numbers, what they cost, and what they do not show."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tacit.record.demo import CITED, EPSILONS, SHOWN, SUMMED
 from tacit.record.folder import Saved
 
 NAMES = {Party.COORDINATOR: "coordinator", Party.CLIENT: "another\nhospital",
-         Party.PUBLIC: "anyone with\nthe model"}  # fmt: skip
+         Party.PUBLIC: "whoever\ngets the\nmodel"}  # fmt: skip
 
 
 def show(screen: Console, compared: Comparison, saved: Saved) -> None:
@@ -47,8 +47,8 @@ def _scores(screen: Console, compared: Comparison) -> None:
     seeds = len(compared.seeds)
     over = f"mean ± standard deviation over {seeds} seeds" if seeds > 1 else "one seed"
     heading(screen, f"How often the model is right, in % ({over})")
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="dim", padding=(0, 1))
-    table.add_column("tested on the patients of", ratio=1)
+    table = _table()
+    table.add_column("tested on patients of", ratio=1)
     for found in compared.sets:
         table.add_column(_short(found), justify="right", no_wrap=True, vertical="bottom")
     table.add_row("test patients", *(str(found.records) for found in compared.sets), style="dim")
@@ -61,8 +61,9 @@ def _scores(screen: Console, compared: Comparison) -> None:
             scores[-1].stylize("bold")
         table.add_row(result.method.label, *scores, end_section=ends or not later)
     guesses = (f"{100 * found.guess:.1f}" for found in compared.sets)
-    table.add_row("Naming the commoner class", *guesses, style="dim")
+    table.add_row("Always commoner class", *guesses, style="dim")
     show_grid(screen, table)
+    screen.print()
 
 
 def _price(screen: Console, compared: Comparison) -> None:
@@ -74,28 +75,29 @@ def _price(screen: Console, compared: Comparison) -> None:
     )
     error = 100 * compared.sets[-1].error(free)
     text = (
-        f"What an epsilon costs, in points beside the same chain without noise: {costs}. Another "
-        f"{compared.sets[-1].records} patients would move any figure by about {error:.0f}."
+        f"What the noise costs: beside the same chain without it ({100 * free:.1f} on all "
+        f"patients), {costs} points. Another {compared.sets[-1].records} test patients would move "
+        f"any of these by about {error:.0f}."
     )
-    screen.print(Padding(Text(text), (0, 0, 0, 2)))
+    _indented(screen, text)
 
 
 def _promises(screen: Console, compared: Comparison) -> None:
     results = [result for result in compared.results if result.federated]
     delta = compared[SHOWN].run.claims[0].delta
-    heading(screen, f"Epsilon spent on one patient's record, by who looks (delta {delta:g})")
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="dim", padding=(0, 1))
+    heading(screen, f"Epsilon spent on one patient's record at delta {delta:g}, by who looks")
+    table = _table()
     for name in ("", "coordinator\nsees"):
         table.add_column(name, ratio=1, vertical="bottom")
     for name in (*NAMES.values(), "bytes\nmoved"):
         table.add_column(name, justify="right", no_wrap=True, vertical="bottom")
     for result in results:
         spent = (_epsilon(result, party) for party in NAMES)
-        table.add_row(result.method.label, _sees(result), *spent, size(result.moved))
+        table.add_row(result.method.label, _sees(result), *spent, size(result.run.bytes))
     show_grid(screen, table)
+    screen.print()
     if not any(result.claim("client") for result in results):
-        text = "Whether a whole hospital took part is not hidden by any of these."
-        screen.print(Padding(Text(text), (0, 0, 0, 2)))
+        _indented(screen, "Whether a whole hospital took part is not hidden by any of these.")
 
 
 def _trust(screen: Console, result: Result) -> None:
@@ -104,7 +106,8 @@ def _trust(screen: Console, result: Result) -> None:
         topics.setdefault(sentence.topic, []).append(sentence.text)
     heading(screen, f"The trust statement of: {result.method.label}")
     for topic, texts in topics.items():
-        screen.print(Padding(Text(topic), (0, 0, 0, 2)))
+        screen.print()
+        _indented(screen, topic)
         bullets(screen, texts)
 
 
@@ -148,10 +151,25 @@ def _next(screen: Console, saved: Saved) -> None:
     bullets(
         screen,
         (
-            f"tacit check {saved.folder}/federation.toml    who would see what, before it runs",
+            f"tacit check {saved.folder}/federation.toml    who would see what",
             "tacit new my-federation    a folder with a federation of your own that runs",
         ),
     )
+
+
+def _table() -> Table:
+    """Two spaces between columns, so that five hospitals' worth fits in 80."""
+    return Table(
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+        header_style="dim",
+        padding=(0, 1, 0, 0),
+    )
+
+
+def _indented(screen: Console, text: str) -> None:
+    screen.print(Padding(Text(text), (0, 0, 0, 2), expand=False))
 
 
 def _short(found: EvaluationSet) -> str:
@@ -170,7 +188,7 @@ def _private(result: Result) -> bool:
 def _epsilon(result: Result, party: Party) -> str:
     claims = (c for c in result.run.claims if c.against is party and c.hides == "record")
     spent = next(claims).epsilon
-    return f"{spent:.2f}" if math.isfinite(spent) else "no promise"
+    return f"{spent:.2f}" if math.isfinite(spent) else "none"
 
 
 def _sees(result: Result) -> str:

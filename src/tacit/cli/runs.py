@@ -31,14 +31,18 @@ from tacit.cli.output import (
 )
 from tacit.cli.summary import epsilons, moved, show_run
 from tacit.plan.trust import size
-from tacit.record.folder import ABOUT, HISTORY, MODEL, as_json as json_text
+from tacit.record.folder import ABOUT, HISTORY, MODEL
+from tacit.record.folder import as_json as json_text
 from tacit.record.stored import StoredRun, load_meta, load_run, runs_in
 
 LAST = 5
 """Rounds that `show` prints."""
 
-UNSHOWN = ("seconds", "bytes")
-"""Columns of the history that say little in a simulation."""
+SHOWN = (
+    "round", "answers", "failed", "train_loss", "reported_loss", "reported_accuracy",
+    "test_loss", "test_accuracy", "worst_client",
+)  # fmt: skip
+"""Columns of the history that `show` prints; what clients reported only without exact numbers."""
 
 
 def runs_option(command: F) -> F:
@@ -169,11 +173,13 @@ def _rows(run: StoredRun) -> Iterable[dict[str, float | None]]:
 
 def _show_rounds(screen: Console, run: StoredRun) -> None:
     rows = run.history[-LAST:]
-    names = dict.fromkeys(name for row in rows for name in row if name not in UNSHOWN)
-    told = [name for name in names if any(_cell(row.get(name)) != "-" for row in rows)]
+    tested = any("test_accuracy" in row for row in rows)
+    names = [name for name in SHOWN if not (tested and name.startswith("reported"))]
+    told = {name: [_cell(row.get(name)) for row in rows] for name in names}
+    columns = {name: cells for name, cells in told.items() if set(cells) - {"-"}}
     heading(screen, f"The last rounds of {len(run.history)}")
-    cells = [[_cell(row.get(name)) for name in told] for row in rows]
-    show_grid(screen, grid([name.replace("_", " ") for name in told], cells))
+    lines = zip(*columns.values(), strict=True)
+    show_grid(screen, grid([name.replace("_", " ") for name in columns], lines))
 
 
 def _cell(value: Any) -> str:

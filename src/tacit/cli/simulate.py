@@ -97,8 +97,8 @@ def simulate(
     if not (quiet or as_json):
         console(stderr=True).print(Text(source.told[:1].upper() + source.told[1:] + "."))
     finished = []
-    for number_, folder in folders.items():
-        run = _simulated(federation, source, number_, quiet=quiet)
+    for one_seed, folder in folders.items():
+        run = _simulated(federation, source, one_seed, quiet=quiet)
         if not (quiet or as_json):
             _show(run, alone=seeds == 1)
         finished.append(Finished(run, write_run(run, folder)))
@@ -109,7 +109,7 @@ def run_folders(
     out: Path, name: str | None, federation: str, seeds: Sequence[int]
 ) -> dict[int, Path]:
     """A folder for each seed: a given name is kept, and a made-up one is fresh."""
-    stem = name or f"{_slug(federation)}-{datetime.now().astimezone():%Y-%m-%d-%H%M%S}"
+    stem = name or f"{_slug(federation)}-{_now()}"
 
     def folders(base: str) -> dict[int, Path]:
         single = len(seeds) == 1
@@ -134,6 +134,11 @@ def over_seeds(runs: Sequence[Run]) -> dict[str, dict[str, float]]:
         for name, values in found.items()
         if len(values) == len(runs) > 1
     }
+
+
+def _now() -> str:
+    """The local time for a folder's name."""
+    return f"{datetime.now().astimezone():%Y-%m-%d-%H%M%S}"
 
 
 def _slug(name: str) -> str:

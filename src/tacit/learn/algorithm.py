@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple, Protocol, final
 
+import numpy as np
+import numpy.typing as npt
+
 from tacit.base.vector import Block, Layout, Vector
+from tacit.learn.task import Gradient, Tallies
 
 Rule = Callable[[Vector, Vector], Vector]
 """Corrects a gradient elementwise: (gradient, trained parameters) -> gradient."""
+
+Step = Callable[[Vector], Gradient]
+"""One minibatch: parameters -> gradient, new buffers and loss."""
 
 
 @final
@@ -51,11 +58,21 @@ class Trained(NamedTuple):
 
 
 class Aggregate(NamedTuple):
-    """What a round yields: the mean of updates (layout.size,), sums of tallies, and answers."""
+    """What a round yields: the mean of updates (width * layout.size,), tallies, and answers.
+
+    `tallies` are sums, or averages where the block says so (`Kind.AVERAGE`); `answers` were
+    summed, of `clients` members of the federation (0: not known).
+    """
 
     mean: Vector
     tallies: Mapping[str, Vector]
     answers: int
+    clients: int = 0
+
+    @property
+    def share(self) -> float:
+        """The part of all clients that answered: |S| / N."""
+        return self.answers / self.clients if self.clients else 1.0
 
 
 class Local(Protocol):
@@ -79,12 +96,38 @@ class Local(Protocol):
         """One gradient over the client's records, or a clipped sum where the chain says so."""
         ...
 
+    @property
+    def personal(self) -> npt.NDArray[np.bool_]:
+        """Which trained coordinates stay at home (trained,); see `Algorithm.personal`."""
+        ...
+
+    def batches(self, steps: Steps) -> Iterator[Step]:
+        """The batches of `train`, each as a gradient: for steps of several models at once."""
+        ...
+
+    def loss(self, params: Vector) -> Any:
+        """Mean loss of a model on the client's records, penalties apart; (...,) one a client."""
+        ...
+
+
+class Device(Local, Protocol):
+    """One client alone, as it makes a model of its own (see `Algorithm.model`)."""
+
+    def held_out(self, fraction: float) -> tuple[Device, Device]:
+        """The client's records in two parts, the second with about `fraction` of them."""
+        ...
+
+    def evaluate(self, params: Vector) -> Tallies:
+        """Exact sums of loss and right answers over all of the client's records."""
+        ...
+
 
 class Need(StrEnum):
     """What an algorithm asks of the engine."""
 
     MEMORY = "memory"
     STALENESS = "staleness"
+    BATCHES = "batches"
 
 
 State = dict[str, Any]
@@ -99,7 +142,14 @@ class Algorithm(NamedTuple):
 
     `one_step` is true when a visit computes a single gradient at the offered parameters, so that
     its contribution is a sum over records: what record-level privacy needs. `extra` are tallies
-    that the algorithm adds to the message, with their bounds.
+    and averages that the algorithm adds to the message, with their bounds. `width` is the number
+    of models in an update: trained coordinates of each come first, then buffers of each.
+
+    `personal` names the tensors that stay at home (see `tacit.learn.personal.split`): state, offers
+    as they travel and messages hold shared coordinates only, while a visit works on whole models.
+    `model` gives the whole model that a client uses, from an offer, the client's memory (None
+    before its first round) and its own compute; by default it is the offer, joined with what
+    stayed at home.
     """
 
     start: Callable[[Vector], State]
@@ -109,6 +159,9 @@ class Algorithm(NamedTuple):
     one_step: bool = False
     extra: tuple[Block, ...] = ()
     needs: frozenset[Need] = frozenset()
+    personal: tuple[str, ...] = ()
+    model: Callable[[Offer, Any, Device], Vector] | None = None
+    width: int = 1
 
 
 class AlgorithmSpec(Protocol):

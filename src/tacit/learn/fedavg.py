@@ -84,6 +84,11 @@ def start(params: Vector) -> State:
     return {"params": params, "velocity": 0.0}
 
 
+def start_plain(params: Vector) -> State:
+    """The initial state of an algorithm that keeps nothing but the model."""
+    return {"params": params}
+
+
 def offer(state: State) -> Offer:
     """Clients receive the model."""
     return {"params": state["params"]}
@@ -129,3 +134,15 @@ def positive(name: str, value: float) -> None:
     """Refuse a setting that is not a positive, finite number."""
     if not (np.isfinite(value) and value > 0):
         raise TacitError("task.setting", name=name, value=value, rule="a positive number")
+
+
+def not_negative(name: str, value: float) -> None:
+    """Refuse a setting that is negative or not finite."""
+    if not (np.isfinite(value) and value >= 0):
+        raise TacitError("task.setting", name=name, value=value, rule="zero or more")
+
+
+def fraction(name: str, value: float) -> None:
+    """Refuse a setting that is not in [0, 1)."""
+    if not 0 <= value < 1:
+        raise TacitError("task.setting", name=name, value=value, rule="in [0, 1)")

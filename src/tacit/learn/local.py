@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from typing import Any, final
 
 import numpy as np
@@ -11,9 +12,10 @@ import numpy.typing as npt
 
 from tacit.base.key import Key
 from tacit.base.vector import Vector
-from tacit.learn.algorithm import Contribution, Rule, Steps, Trained
+from tacit.learn.algorithm import Contribution, Rule, Step, Steps, Trained
 from tacit.learn.examples import Examples
-from tacit.learn.task import Tallies, Task
+from tacit.learn.personal import Split
+from tacit.learn.task import Gradient, Tallies, Task
 
 
 @final
@@ -34,6 +36,7 @@ class Home:
     held: Examples
     key: Key
     records: RecordRule | None = None
+    split: Split | None = None
 
     @property
     def examples(self) -> int:
@@ -44,6 +47,12 @@ class Home:
     def trained(self) -> int:
         """Trained coordinates of the model."""
         return self.task.layout.trained
+
+    @cached_property
+    def personal(self) -> npt.NDArray[np.bool_]:
+        """Which trained coordinates stay at home (trained,)."""
+        none = np.zeros(self.trained, np.bool_)
+        return none if self.split is None else self.split.stays[: self.trained]
 
     def train(self, params: Vector, steps: Steps, rule: Rule | None = None) -> Trained:
         """Minibatch SGD with momentum; McMahan et al. 2017, Algorithm 1, ClientUpdate."""
@@ -59,6 +68,14 @@ class Home:
             buffers[...] = gradient.buffers
             losses.append(gradient.loss)
         return Trained(params, len(losses), float(np.mean(losses)))
+
+    def batches(self, steps: Steps) -> Iterator[Step]:
+        """The batches that `train` takes, each as a function from parameters to a gradient."""
+        for step, rows in enumerate(_batches(self.held.count, steps, self.key / "order")):
+            yield partial(self._gradient, self.held.take(rows), self.key / "step" / step)
+
+    def _gradient(self, batch: Examples, key: Key, params: Vector) -> Gradient:
+        return self.task.grad(params, batch, key)
 
     def gradient(self, params: Vector) -> Contribution:
         """One gradient at `params`: the mean over all records, or the chain's clipped sum."""
@@ -82,9 +99,33 @@ class Home:
         coins = (self.key / "records").generator().random(self.held.count)
         return self.held.take(coins < self.records.rate)
 
+    def loss(self, params: Vector) -> float:
+        """Mean loss of a model on this visit's records, penalties apart."""
+        return self.report(params).mean_loss
+
+    def held_out(self, fraction: float) -> tuple[Home, Home]:
+        """Two homes with about 1 - `fraction` and `fraction` of the records, by a coin a record.
+
+        Neither is empty where there are two records.
+        """
+        coins = (self.key / "held out").generator().random(self.held.count)
+        second = coins < fraction
+        if self.held.count > 1 and second.all():
+            second[np.argmax(coins)] = False
+        if self.held.count > 1 and not second.any():
+            second[np.argmin(coins)] = True
+        parts = (self.held.take(~second), self.held.take(second))
+        fit, check = (replace(self, held=held) for held in parts)
+        return fit, check
+
+    def evaluate(self, params: Vector) -> Tallies:
+        """Exact sums over all records."""
+        return self.task.evaluate(params, self.held)
+
     def report(self, params: Vector) -> Tallies:
-        """Loss and right answers of the offered model on this visit's records."""
-        return self.task.evaluate(params, self.drawn())
+        """Loss and right answers of the offered model on this visit's records, if it has any."""
+        batch = self.drawn()
+        return self.task.evaluate(params, batch) if batch.count else Tallies(0.0, 0.0, 0.0)
 
 
 def _batches(count: int, steps: Steps, key: Key) -> Iterator[npt.NDArray[Any] | slice]:

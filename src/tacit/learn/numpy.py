@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Any, ClassVar, Literal, final
 
 import numpy as np
@@ -95,7 +96,7 @@ class Network:
         """weight0 (in, out), bias0 (out,), weight1, ..."""
         widths = (int(np.prod(self.shape)), *self.hidden, self.outputs)
         tensors: list[Tensor] = []
-        for i, (inputs, outputs) in enumerate(zip(widths, widths[1:], strict=False)):
+        for i, (inputs, outputs) in enumerate(pairwise(widths)):
             tensors += [Tensor(f"weight{i}", (inputs, outputs)), Tensor(f"bias{i}", (outputs,))]
         return Layout(tuple(tensors))
 

@@ -64,7 +64,7 @@ class Task(Protocol):
         ...
 
     def clipped_grad_sum(self, params: Vector, batch: Examples, clip: float, key: Key) -> Vector:
-        """Sum over examples of each gradient scaled to L2 norm at most `clip` (Abadi et al. 2016)."""
+        """Sum of the examples' gradients, each scaled to norm at most `clip` (Abadi et al. 2016)."""
         ...
 
     def evaluate(self, params: Vector, examples: Examples) -> Tallies:

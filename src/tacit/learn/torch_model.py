@@ -57,6 +57,13 @@ class TorchModel:
         """Trained parameters by name (shared ones once), then the floating-point buffers."""
         return self.flat.layout
 
+    @property
+    def norms(self) -> tuple[str, ...]:
+        """Parameters and buffers of batch normalisation, as the layout names them."""
+        layers = dict(_batch_norms(self.flat.module))
+        names = [tensor.name for tensor in self.layout.tensors]
+        return tuple(name for name in names if name.rpartition(".")[0] in layers)
+
     def start(self, key: Key) -> Vector:
         """What the module's constructor draws under `key`; torch's own randomness is untouched."""
         fresh = flatten(construct(self.name, self.make, key), self.name)
@@ -189,9 +196,14 @@ def construct(name: str, make: Callable[[], torch.nn.Module], key: Key) -> torch
 
 def mixing_layer(module: torch.nn.Module) -> str | None:
     """The first batch normalisation that is in train mode when the module is."""
-    batch_norm = torch.nn.modules.batchnorm._BatchNorm  # noqa: SLF001  # the base of them all
     module.train()
-    for name, layer in module.named_modules():
-        if isinstance(layer, batch_norm) and layer.training:
+    for name, layer in _batch_norms(module):
+        if layer.training:
             return name or type(layer).__name__
     return None
+
+
+def _batch_norms(module: torch.nn.Module) -> Iterator[tuple[str, torch.nn.Module]]:
+    """Every batch normalisation under its name."""
+    kind = torch.nn.modules.batchnorm._BatchNorm  # noqa: SLF001  # the base of them all
+    return (pair for pair in module.named_modules() if isinstance(pair[1], kind))

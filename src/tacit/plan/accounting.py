@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Any, Literal, final
 
@@ -49,17 +50,24 @@ class Event:
         return replace(self, sd=self.sd * factor)
 
 
-@functools.lru_cache(maxsize=1024)
 def epsilon(event: Event, delta: float) -> float:
-    """Smallest epsilon at `delta` under adding or removing one unit.
+    """Smallest epsilon at `delta` under adding or removing one unit; see `compose`."""
+    return compose((event,), delta)
 
-    Continuous noise: privacy loss distributions (PLD). Discrete noise: Renyi divergences, since
-    the reduction of the vector case to one dimension behind PLD needs rotational symmetry, which
-    noise on a grid lacks.
+
+@functools.lru_cache(maxsize=1024)
+def compose(events: tuple[Event, ...], delta: float) -> float:
+    """Smallest epsilon at `delta` of all events together, each planned before the first began.
+
+    Continuous noise: privacy loss distributions (PLD). Wherever discrete noise is among it: Renyi
+    divergences, since the reduction of the vector case to one dimension behind PLD needs
+    rotational symmetry, which noise on a grid lacks.
     """
-    if event.law == "gaussian":
-        return _by_losses(event, delta)
-    return _by_renyi(event, delta)
+    if not events:
+        return 0.0
+    if all(event.law == "gaussian" for event in events):
+        return _by_losses(events, delta)
+    return _by_renyi(events, delta)
 
 
 def calibrate(event: Event, target: float, delta: float) -> float:
@@ -95,13 +103,14 @@ def _part(above: float, below: float, aim: float) -> float:
     return (math.log(above) - math.log(aim)) / (math.log(above) - math.log(below))
 
 
-def _by_renyi(event: Event, delta: float) -> float:
+def _by_renyi(events: tuple[Event, ...], delta: float) -> float:
     """Conversion of Renyi divergences; (1 + e^epsilon) * distance of all table draws is paid first.
 
     The price depends on the epsilon that it raises, so epsilon goes up until it covers both.
     """
-    divergences = _divergences(event)
-    distance, spent = event.draws * total_variation(event.sd), 0.0
+    divergences = [sum(one) for one in zip(*map(_divergences, events), strict=True)]
+    distance = sum(event.draws * total_variation(event.sd) for event in events if event.draws)
+    spent = 0.0
     while True:
         left = delta - (1 + math.exp(min(spent, 50.0))) * distance
         if left <= 0:
@@ -113,19 +122,23 @@ def _by_renyi(event: Event, delta: float) -> float:
 
 
 def _divergences(event: Event) -> list[float]:
-    curve = renyi.discrete_gaussian_sum(event.sd, event.sensitivity, event.shares, event.size)
+    if event.law == "gaussian":
+        curve = renyi.gaussian(event.sd * math.sqrt(event.shares), event.sensitivity)
+    else:
+        curve = renyi.discrete_gaussian_sum(event.sd, event.sensitivity, event.shares, event.size)
     sampled = renyi.poisson_sampled(curve, event.rate)
     return [event.count * sampled(order) for order in _ORDERS]
 
 
-def _by_losses(event: Event, delta: float) -> float:
+def _by_losses(events: tuple[Event, ...], delta: float) -> float:
     dp: Any = _dp("dp_accounting")
-    if event.multiplier < 0.05:
+    if any(event.multiplier < 0.05 for event in events):
         return math.inf
-    once = dp.GaussianDpEvent(event.multiplier)
-    drawn = once if event.rate == 1.0 else dp.PoissonSampledDpEvent(event.rate, once)
     accountant = _dp("dp_accounting.pld").PLDAccountant(value_discretization_interval=_GRID)
-    accountant.compose(dp.SelfComposedDpEvent(drawn, event.count))
+    for event, times in Counter(events).items():
+        once = dp.GaussianDpEvent(event.multiplier)
+        drawn = once if event.rate == 1.0 else dp.PoissonSampledDpEvent(event.rate, once)
+        accountant.compose(dp.SelfComposedDpEvent(drawn, event.count * times))
     return float(accountant.get_epsilon(delta))
 
 

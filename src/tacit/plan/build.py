@@ -7,10 +7,14 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple, final
 
+import numpy as np
+
 from tacit.base.errors import TacitError, Unsound
-from tacit.base.vector import Block, Bound, Kind, Layout
-from tacit.learn.algorithm import Algorithm
+from tacit.base.key import Key
+from tacit.base.vector import Block, Bound, Kind, Layout, Vector
+from tacit.learn.algorithm import Algorithm, Need
 from tacit.learn.local import RecordRule
+from tacit.learn.personal import Split, split
 from tacit.learn.task import Task
 from tacit.plan.accounting import calibrate
 from tacit.plan.claims import Claim, calibrated_against, claims, event_for
@@ -45,12 +49,14 @@ class Step(NamedTuple):
 class Plan:
     """A checked federation: what runs, what is claimed, what it costs.
 
+    `split` says which coordinates of the model travel, and which stay at home;
     `steps` are the chain with its facts; `claims` the table of who learns what; `warnings` what is
     sound but will disappoint.
     """
 
     federation: Federation
     task: Task
+    split: Split
     algorithm: Algorithm
     team: Team
     steps: tuple[Step, ...]
@@ -87,6 +93,24 @@ class Plan:
         return None
 
     @property
+    def layout(self) -> Layout:
+        """The shared coordinates: what state, offers and updates hold."""
+        return self.split.shared
+
+    def start(self, key: Key) -> Vector:
+        """The shared part of the model's start."""
+        return self.split.parts(self.task.start(key))[0]
+
+    @cached_property
+    def home_start(self) -> Vector:
+        """What stays at home begins like this everywhere; it follows from the layout alone.
+
+        A client makes it itself, so it need not travel either.
+        """
+        key = Key.seed(0) / "home" / self.split.whole.digest
+        return self.split.parts(self.task.start(key))[1]
+
+    @property
     def digest(self) -> str:
         """The description's digest."""
         return self.federation.digest
@@ -99,7 +123,10 @@ def build(federation: Federation) -> Plan:
         raise TacitError("description.metric", metric="accuracy")
     algorithm = federation.algorithm.build()
     team = team_of(federation)
-    start = origin(task, algorithm, federation.metrics, _wants_weights(federation.protect))
+    parts = split(task, algorithm.personal)
+    start = origin(
+        task, algorithm, federation.metrics, _wants_weights(federation.protect), parts.shared
+    )
     protect = calibrated(federation.protect, start, team)
     steps = walk(protect, start, team)
     met = next((step.before for step in steps if isinstance(step.stage, Gaussian)), None)
@@ -109,23 +136,32 @@ def build(federation: Federation) -> Plan:
     return Plan(
         federation,
         task,
+        parts,
         algorithm,
         team,
         steps,
         claims(met, end, team, _delta(protect)),
         warnings(end, team),
-        cost(sent, task.layout.size, task.layout.itemsize, team),
+        cost(sent, _offered(algorithm, parts.shared), parts.shared.itemsize, team),
     )
 
 
 def origin(
-    task: Task, algorithm: Algorithm, metrics: tuple[str, ...] = (), weight: bool = True
+    task: Task,
+    algorithm: Algorithm,
+    metrics: tuple[str, ...] = (),
+    weight: bool = True,
+    shared: Layout | None = None,
 ) -> Form:
-    """Where the walk starts: the blocks of an answer as it leaves the algorithm."""
-    layout = task.layout
-    blocks = [_update(layout)]
+    """Where the walk starts: the blocks of an answer as it leaves the algorithm.
+
+    `shared`: the part of the layout that travels, where it is not all of it.
+    """
+    layout = shared or task.layout
+    blocks = [_update(layout, algorithm.width)]
     if layout.size > layout.trained:
-        blocks.append(Block("buffers", layout.size - layout.trained, Kind.BUFFER))
+        buffers = algorithm.width * (layout.size - layout.trained)
+        blocks.append(Block("buffers", buffers, Kind.BUFFER))
     if weight:
         blocks.append(Block("weight", 1, Kind.TALLY, Bound(0.0, 1.0), 1.0))
     if "loss" in metrics:
@@ -134,7 +170,8 @@ def origin(
     if "accuracy" in metrics:
         blocks.append(Block("accuracy", BINS, Kind.TALLY, Bound(math.sqrt(2), 1.0), 1.0))
     blocks += [replace(block, name=f"algorithm:{block.name}") for block in algorithm.extra]
-    return Form(tuple(blocks), one_step=algorithm.one_step, mixes=task.mixes)
+    memory = Need.MEMORY in algorithm.needs or bool(algorithm.personal)
+    return Form(tuple(blocks), one_step=algorithm.one_step, mixes=task.mixes, memory=memory)
 
 
 def walk(protect: tuple[Stage, ...], start: Form, team: Team) -> tuple[Step, ...]:
@@ -191,9 +228,16 @@ def team_of(federation: Federation) -> Team:
     return Team(federation.clients, cohort, quorum, federation.collusion, federation.rounds, rate)
 
 
-def _update(layout: Layout) -> Block:
+def _update(layout: Layout, width: int) -> Block:
+    """The change of trained coordinates, of every model that the algorithm keeps."""
     layers = tuple(t.size for t in layout.tensors if t.kind is Kind.TRAINED)
-    return Block("update", layout.trained, Kind.TRAINED, layers=layers)
+    return Block("update", width * layout.trained, Kind.TRAINED, layers=width * layers)
+
+
+def _offered(algorithm: Algorithm, layout: Layout) -> int:
+    """Coordinates that a client receives: of every vector of the offer."""
+    first = algorithm.offer(algorithm.start(np.zeros(layout.size, layout.dtype)))
+    return sum(np.size(vector) for vector in first.values())
 
 
 def _wants_weights(protect: tuple[Stage, ...]) -> bool:

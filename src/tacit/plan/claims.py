@@ -1,4 +1,4 @@
-"""Claims: against whom, what is hidden, how well, and under which assumptions; derived, never set."""
+"""Claims: against whom, what is hidden, how well, under which assumptions. Derived, never set."""
 
 from __future__ import annotations
 

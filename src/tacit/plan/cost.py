@@ -13,7 +13,7 @@ from tacit.protect.form import Form, Team
 @final
 @dataclass(frozen=True)
 class Cost:
-    """Bytes: one model down to a client, one answer up, and both for all clients and rounds."""
+    """Bytes: one offer down to a client, one answer up, and both for all clients and rounds."""
 
     down: int
     up: int
@@ -21,9 +21,9 @@ class Cost:
     total: int
 
 
-def cost(wire: Form, model: int, itemsize: int, team: Team) -> Cost:
-    """`wire`: the form in which an answer leaves; `model`: coordinates of the offered model."""
-    down, up = model * itemsize, answer_bytes(wire, itemsize, team)
+def cost(wire: Form, offered: int, itemsize: int, team: Team) -> Cost:
+    """`wire`: the form in which an answer leaves; `offered`: coordinates that a client receives."""
+    down, up = offered * itemsize, answer_bytes(wire, itemsize, team)
     each = (down + up) * team.cohort
     return Cost(down, up, each, each * team.rounds)
 

@@ -4,11 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
+from tacit.learn.apfl import APFL
 from tacit.learn.contract import Arrays
-from tacit.learn.fedadam import FedAdam
+from tacit.learn.ditto import Ditto
 from tacit.learn.fedavg import FedAvg
+from tacit.learn.fedbn import FedBN
+from tacit.learn.feddyn import FedDyn
+from tacit.learn.fednova import FedNova
+from tacit.learn.fedopt import FedAdagrad, FedAdam, FedYogi
+from tacit.learn.fedper import FedPer
+from tacit.learn.fedprox import FedProx
+from tacit.learn.fedrep import FedRep
 from tacit.learn.fedsgd import FedSGD
+from tacit.learn.finetune import FineTune
+from tacit.learn.ifca import IFCA
 from tacit.learn.numpy import NumpyTask
+from tacit.learn.qffl import QFFL
+from tacit.learn.scaffold import Scaffold
 from tacit.learn.schema import Schema
 from tacit.learn.sklearn import SklearnTask
 from tacit.learn.torch import TorchTask
@@ -34,7 +46,25 @@ STAGES = _by_kind(
 
 PARTS: dict[str, Kinds] = {
     "task": _by_kind(NumpyTask, TorchTask, SklearnTask),
-    "algorithm": _by_kind(FedAvg, FedSGD, FedAdam),
+    "algorithm": _by_kind(
+        APFL,
+        Ditto,
+        FedAdagrad,
+        FedAdam,
+        FedAvg,
+        FedBN,
+        FedDyn,
+        FedNova,
+        FedPer,
+        FedProx,
+        FedRep,
+        FedSGD,
+        FedYogi,
+        FineTune,
+        IFCA,
+        QFFL,
+        Scaffold,
+    ),
     "data": _by_kind(Schema, Arrays),
     "cohort": dict(COHORTS),
 }

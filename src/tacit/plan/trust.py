@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, final
 
 from tacit.base.vector import Kind
+from tacit.learn.algorithm import Need
 from tacit.plan.build import Plan
 from tacit.plan.claims import Claim, Party
 
@@ -44,6 +45,7 @@ def trust(plan: Plan) -> Trust:
     """State what a plan does, who sees what, what is promised, and what it costs."""
     sentences = (
         *_learned(plan),
+        *_at_home(plan),
         *_protected(plan),
         *_seen(plan),
         *_promised(plan),
@@ -74,6 +76,31 @@ def _learned(plan: Plan) -> list[Sentence]:
     if federation.task.code:
         sentences.append(Sentence(topic, f"Clients run the code {federation.task.code}."))
     return sentences
+
+
+def _at_home(plan: Plan) -> list[Sentence]:
+    """What clients keep to themselves: it is never sent, so no promise is about it."""
+    algorithm, split = plan.algorithm, plan.split
+    if split.home.size:
+        text = (
+            f"{split.home.size} of the model's {split.whole.size} numbers stay at home and never "
+            f"leave ({_tensors(plan)}): every client has its own"
+        )
+    elif algorithm.model and Need.MEMORY in algorithm.needs:
+        text = "Each client keeps a model of its own, which stays at home and never leaves"
+    elif algorithm.model:
+        text = "Each client makes its own model from what it receives; it stays at home"
+    else:
+        return []
+    promise = "" if plan.form.noise is None else ". What is promised below is about the rest"
+    return [Sentence("What stays at home", f"{text}{promise}.")]
+
+
+def _tensors(plan: Plan) -> str:
+    """The first few names of what stays, and how many more there are."""
+    names, listed = [tensor.name for tensor in plan.split.home.tensors], 4
+    more = f" and {len(names) - listed} more" if len(names) > listed else ""
+    return ", ".join(names[:listed]) + more
 
 
 def _protected(plan: Plan) -> list[Sentence]:

@@ -17,6 +17,9 @@ from tacit.protect.form import Form, Team, Unit
 from tacit.protect.rules import at_client, before_noise, before_rounding
 from tacit.protect.stage import At, Memory
 
+BESIDE = (Kind.TALLY, Kind.AVERAGE)
+"""What stands beside the model in a message: counts, metrics, an algorithm's own numbers."""
+
 
 @final
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ class Balance:
         most = getattr(trained(form).bound, self.unit)
         if not math.isfinite(most):
             raise Unsound("chain.unbounded", stage=self.kind, block="update", unit=self.unit)
-        scaled = [self._scaled(block, most) for block in form.of(Kind.TALLY)]
+        scaled = [self._scaled(block, most) for block in form.of(*BESIDE)]
         return replace(form.with_blocks(scaled), balanced=True)
 
     def _scaled(self, block: Block, most: float) -> Block:
@@ -68,13 +71,13 @@ class Balance:
     def up(self, rows: Rows, memory: Memory, at: At) -> tuple[Rows, Memory]:
         """Multiply the tallies."""
         rows = rows.copy()
-        for block in at.after.of(Kind.TALLY):
+        for block in at.after.of(*BESIDE):
             rows[:, at.after.spans[block.name]] *= block.scale
         return rows, memory
 
     def down(self, total: Vector, at: At) -> Vector:
         """Divide them again."""
         total = total.copy()
-        for block in at.after.of(Kind.TALLY):
+        for block in at.after.of(*BESIDE):
             total[at.after.spans[block.name]] /= block.scale
         return total

@@ -134,7 +134,9 @@ class ClipExamples(Unchanged):
             raise Unsound("chain.mixes-examples", layer=form.mixes)
         if not form.one_step:
             raise Unsound("chain.records-need-one-step")
-        if form.clipped or form.memory or form.weights != "uniform" or form.noise or not form.real:
+        if form.memory and not form.kept:
+            raise Unsound("chain.noise-memory")
+        if form.clipped or form.kept or form.weights != "uniform" or form.noise or not form.real:
             raise Unsound("chain.records-first")
 
     def up(self, rows: Rows, memory: Memory, at: At) -> tuple[Rows, Memory]:

@@ -127,9 +127,9 @@ class Form:
         """The block of that name, if the message has it."""
         return next((block for block in self.blocks if block.name == name), None)
 
-    def of(self, kind: Kind) -> tuple[Block, ...]:
-        """The blocks of one kind."""
-        return tuple(block for block in self.blocks if block.kind is kind)
+    def of(self, *kinds: Kind) -> tuple[Block, ...]:
+        """The blocks of these kinds."""
+        return tuple(block for block in self.blocks if block.kind in kinds)
 
     def sensitivity(self, unit: Unit) -> float:
         """Joint L2 sensitivity of a row in its current units (McMahan et al. 2018, section 2).

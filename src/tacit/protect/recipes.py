@@ -32,7 +32,7 @@ def secure_average(clip: float, cap: float | None = None) -> Chain:
 def record_dp(
     epsilon: float, delta: float, clip: float, sample: float = 1.0, most: int = 4096
 ) -> Chain:
-    """Every record protected, against everyone outside its own site, with one share of noise in all.
+    """Every record protected against everyone outside its own site, with one share of noise.
 
     For `fedsgd`: one step a round; each site draws records with probability `sample`, clips their
     gradients to `clip`, and adds its share of the noise under the secure sum. `most`: records

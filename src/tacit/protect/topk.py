@@ -57,7 +57,7 @@ class TopK(Unchanged):
         if form.clipped or form.weights != "uniform":
             raise Unsound("chain.topk-after-clip")
         kept = math.ceil(self.fraction * trained(form).size)
-        return replace(form, memory=self.feedback, kept=kept)
+        return replace(form, memory=form.memory or self.feedback, kept=kept)
 
     def up(self, rows: Rows, memory: Memory, at: At) -> tuple[Rows, Memory]:
         """Keep the k largest of update + memory; the difference becomes the new memory."""

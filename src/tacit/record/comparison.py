@@ -107,9 +107,9 @@ class Result:
         return self.method.where == FEDERATED
 
     @property
-    def moved(self) -> int:
-        """Bytes of models and answers that moved in one run; a baseline moves none."""
-        return self.run.bytes if self.federated else 0
+    def moved(self) -> int | None:
+        """Bytes of models and answers that moved in one run; None where no federation ran."""
+        return self.run.bytes if self.federated else None
 
     def claim(self, hides: str) -> Claim | None:
         """The weakest claim about one unit over all parties, if all of them hold."""
@@ -142,7 +142,12 @@ class Comparison:
     results: tuple[Result, ...]
 
     def __getitem__(self, name: str) -> Result:
-        return next(result for result in self.results if result.method.name == name)
+        return {result.method.name: result for result in self.results}[name]
+
+    @property
+    def federated(self) -> dict[str, Run]:
+        """The first run of every method that is a federation, by its label."""
+        return {one.method.label: one.run for one in self.results if one.federated}
 
     def plain(self) -> dict[str, Any]:
         """As plain data, for JSON."""
@@ -166,9 +171,18 @@ class Comparison:
         spent = (claim.epsilon, claim.delta) if claim else ("", "")
         start = (result.method.name, result.method.label)
         return [
-            (*start, found.name, found.records, len(self.seeds), score.mean)
-            + ("" if math.isnan(score.sd) else score.sd, *spent, result.moved)
+            (
+                *start,
+                found.name,
+                found.records,
+                len(self.seeds),
+                score.mean,
+                sd,
+                *spent,
+                result.moved,
+            )
             for found, score in zip(self.sets, result.scores, strict=True)
+            for sd in ("" if math.isnan(score.sd) else score.sd,)
         ]
 
 

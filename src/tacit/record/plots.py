@@ -41,6 +41,7 @@ _STYLE = {
     "axes.edgecolor": FAINT,
     "axes.labelcolor": INK,
     "text.color": INK,
+    "text.parse_math": False,
     "xtick.color": INK,
     "ytick.color": INK,
     "axes.grid": True,
@@ -75,7 +76,7 @@ _DASHED: Mapping[str, Any] = {"linestyle": (0, (4, 2)), "linewidth": 1.4}
 _NOISED: Mapping[str, Any] = {"linestyle": "none", "marker": "o", "markersize": 2.8, "alpha": 0.6}
 
 _ACCURACY = Panel(
-    "Accuracy on all clients' test records",
+    "Accuracy",
     "accuracy",
     (
         Series("test_accuracy", "all clients", _LINE),
@@ -84,9 +85,12 @@ _ACCURACY = Panel(
     ),
 )
 _WORST = Panel(
-    "Accuracy at the worst client",
+    "Accuracy",
     "accuracy",
-    (Series("worst_client", "exact", _LINE), Series("reported_worst", "as reported", _LINE)),
+    (
+        Series("worst_client", "worst client", _LINE),
+        Series("reported_worst", "worst client, as reported", _LINE),
+    ),
 )
 _LOSS = Panel(
     "Loss",
@@ -138,7 +142,7 @@ def comparison(compared: Comparison) -> Figure:
         for label, result in zip(grid[0].get_yticklabels(), results, strict=True):
             label.set_color(_colour(result))
         grid[0].invert_yaxis()
-        grid[0].xaxis.get_major_locator().set_params(nbins=4, steps=[1, 2, 5, 10])
+        grid[0].xaxis.set_major_locator(_ticks(4))
         figure.supxlabel(_reading(compared), fontsize=8.5)
     return figure
 
@@ -177,36 +181,31 @@ def _draw_panel(
     axes: Axes, panel: Panel, found: Sequence[Series], histories: Mapping[str, Sequence[Row]]
 ) -> None:
     single = len(histories) == 1
-    width = {} if single else {"linewidth": 1.3}
-    for colour, (name, rows) in zip(_cycle(len(histories)), histories.items(), strict=True):
+    for i, (name, rows) in enumerate(histories.items()):
         for series in found:
             if points := _finite(rows, series.column):
-                label = series.label if single else name
-                axes.plot(
-                    *zip(*points, strict=True),
-                    color=colour,
-                    label=label,
-                    **{**series.style, **width},
-                )
+                label, style = (series.label, series.style) if single else (name, _nth(i))
+                axes.plot(*zip(*points, strict=True), color=_colours(i), label=label, **style)
         if single:
-            _band(axes, rows, colour, {series.column for series in found})
-    axes.set_title(panel.title)
+            _band(axes, rows, {series.column for series in found})
+    axes.set_title(panel.title if single else f"{panel.title}: {found[0].label}")
     axes.set_xlabel("round")
     axes.set_ylabel(panel.axis)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(_ticks(8, integer=True))
     if panel.axis == "accuracy":
+        axes.yaxis.set_major_locator(_ticks(8))
         axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
     if single:
         axes.legend()
 
 
-def _band(axes: Axes, rows: Sequence[Row], colour: str, columns: set[str]) -> None:
+def _band(axes: Axes, rows: Sequence[Row], columns: set[str]) -> None:
     """Shade from the worst client up to all clients together."""
     if not {"test_accuracy", "worst_client"} <= columns:
         return
     rounds = [row["round"] for row in rows]
     low, high = ([row[name] for row in rows] for name in ("worst_client", "test_accuracy"))
-    axes.fill_between(rounds, low, high, color=colour, alpha=0.12, linewidth=0)
+    axes.fill_between(rounds, low, high, color=COLOURS[0], alpha=0.12, linewidth=0)
 
 
 def _draw_score(axes: Axes, row: int, values: Sequence[float], colour: str) -> None:
@@ -235,8 +234,14 @@ def _reading(compared: Comparison) -> str:
 
 
 def _legend_below(figure: Figure) -> None:
-    handles, labels = figure.axes[0].get_legend_handles_labels() if figure.axes else ([], [])
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels) or 1, 6))
+    """One entry a run, from whichever axes it is on."""
+    found: dict[str, Any] = {}
+    for axes in figure.axes:
+        handles, labels = axes.get_legend_handles_labels()
+        found |= dict(zip(labels, handles, strict=True))
+    if found:
+        columns = min(len(found), 6)
+        figure.legend(found.values(), found, loc="outside lower center", ncols=columns)
 
 
 def _finite(rows: Sequence[Row], column: str) -> list[tuple[float, float]]:
@@ -245,8 +250,13 @@ def _finite(rows: Sequence[Row], column: str) -> list[tuple[float, float]]:
     return [(round_, value) for round_, value in points if math.isfinite(value)]
 
 
-def _cycle(count: int) -> list[str]:
-    return [COLOURS[i % len(COLOURS)] for i in range(count)]
+def _colours(i: int) -> str:
+    return COLOURS[i % len(COLOURS)]
+
+
+def _nth(i: int) -> Mapping[str, Any]:
+    """A thin line; where the colours start again, another dash."""
+    return {"linewidth": 1.3, "linestyle": ("-", "--", ":")[i // len(COLOURS) % 3]}
 
 
 def _figure(width: float, height: float) -> Figure:
@@ -259,6 +269,12 @@ def _shown_figure() -> Any:
     """matplotlib's figure with the method by which a notebook shows what a cell returns."""
     base = optional("matplotlib.figure", "Drawing a plot").Figure
     return type("Figure", (base,), {"_repr_png_": lambda figure: image(figure, "png")})
+
+
+def _ticks(most: int, *, integer: bool = False) -> Any:
+    """Round numbers along an axis."""
+    ticker = optional("matplotlib.ticker", "Drawing a plot")
+    return ticker.MaxNLocator(most, steps=[1, 2, 5, 10], integer=integer)
 
 
 def _styled() -> Any:

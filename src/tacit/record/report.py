@@ -1,4 +1,4 @@
-"""One HTML file about a run that needs nothing else: no script, no font, no picture from outside."""
+"""One HTML page about a run that needs nothing else: no script, font or picture from outside."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import numpy as np
 
 import tacit
 from tacit.base.atomic import write_atomically
-from tacit.plan.claims import Claim
+from tacit.plan.claims import Claim, Party
 from tacit.plan.trust import size
 from tacit.record import plots
 
@@ -61,15 +61,15 @@ def report(run: Run, compared: Comparison | None = None) -> str:
 
 
 def _facts(run: Run) -> str:
-    """The four numbers that a reader looks for first."""
+    """The numbers that a reader looks for first."""
     team = run.plan.team
-    strongest = [claim for claim in run.claims if claim.holds]
-    spent = max((claim.epsilon for claim in strongest if claim.hides == "record"), default=None)
+    public = [claim for claim in run.claims if claim.against is Party.PUBLIC]
+    best = min(public, key=lambda claim: (not claim.holds, claim.hides))
     facts = [
         ("rounds that counted", f"{len(run.history)} of {team.rounds}"),
         ("clients", str(team.clients)),
-        ("accuracy on all test records", f"{100 * run.final.accuracy:.1f} %" if run.final else "–"),
-        ("epsilon of one record", "no promise" if spent is None else f"{spent:.2f}"),
+        ("accuracy on all test records", f"{100 * run.final.accuracy:.1f} %" if run.final else "-"),
+        (f"epsilon of one {best.hides} against {best.against}", _spent(best)[0]),
         ("moved", size(run.bytes)),
     ]
     cells = "".join(f"<div><dt>{escape(k)}</dt><dd>{escape(v)}</dd></div>" for k, v in facts)
@@ -77,11 +77,7 @@ def _facts(run: Run) -> str:
 
 
 def _simulated(run: Run) -> str:
-    ideal = (
-        " The secure sum was an ideal one: no cryptography ran, and nobody was kept from anything."
-        if run.plan.form.ideal
-        else ""
-    )
+    ideal = " The secure sum was an ideal one: no cryptography ran." if run.plan.form.ideal else ""
     text = (
         "This was a simulation on one computer. Its test numbers are exact, and all its randomness "
         f"follows from the seed, so its noise is not secret.{ideal} The statements below say what "
@@ -125,22 +121,24 @@ def _compared(compared: Comparison) -> list[str]:
         claim = result.claim("record")
         spent = f"{claim.epsilon:.2f}" if claim else "no promise"
         scores = [str(score) for score in result.scores]
-        last = (spent, size(result.moved)) if result.federated else ("–", "–")
+        last = ("-", "-") if result.moved is None else (spent, size(result.moved))
         rows.append((result.method.label, *scores, *last))
     guess = [f"{100 * found.guess:.1f}" for found in compared.sets]
-    rows.append(("Naming the commoner class", *guess, "–", "–"))
+    rows.append(("Naming the commoner class", *guess, "-", "-"))
     names = [f"{found.name} ({found.records})" for found in compared.sets]
     seeds = len(compared.seeds)
     text = (
         "Accuracy in % on the test records of each column (how many in brackets): mean and "
-        f"standard deviation over {seeds} seed{'s' * (seeds > 1)}. The spread holds order, sampling and noise, not the "
-        "choice of test records: another sample of as many would move a figure by about "
-        f"{_chance(compared)}. Naming the commoner class is what needs no model at all."
+        f"standard deviation over {seeds} seed{'s' * (seeds > 1)}. The spread holds order, "
+        "sampling and noise, not the choice of test records: another sample of as many "
+        f"would move a figure by about {_chance(compared)}. Naming the commoner class "
+        "is what needs no model at all. The rest of this page is about one run of one of them."
     )
     return [
         _paragraph(text),
         _table(("method", *names, "epsilon of a record", "moved"), rows, total=True),
         _picture(plots.comparison(compared), "Accuracy of each method on each test set"),
+        _picture(plots.curves(compared.federated), "Learning curves of each federation"),
     ]
 
 
@@ -164,7 +162,7 @@ def _promised(run: Run) -> list[str]:
 
 def _spent(claim: Claim) -> tuple[str, str, str]:
     if not claim.holds:
-        return "no promise", "–", ""
+        return "no promise", "-", ""
     return f"{claim.epsilon:.2f}", f"{claim.delta:g}", "; ".join(claim.assumes)
 
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, final
 
+from tacit.base.errors import TacitError
+from tacit.base.nearest import did_you_mean
 from tacit.learn.examples import as_clients
 from tacit.learn.model import Model
 from tacit.plan.build import Plan
@@ -16,6 +18,7 @@ from tacit.plan.federation import Federation
 from tacit.plan.trust import Trust, size, trust
 from tacit.sim import simulate as sim
 from tacit.sim.backend import Problem
+from tacit.sim.checkpoint import Checkpoints
 from tacit.sim.engine import Outcome, Progress, Row
 from tacit.sim.evaluate import Evaluation
 from tacit.sim.faults import Faults, none
@@ -38,8 +41,21 @@ class Run:
 
     @cached_property
     def model(self) -> Model:
-        """The model after the last round."""
-        return Model(self.plan.task, self.outcome.params)
+        """The model after the last round; what stays at home is as it began (see `model_of`)."""
+        return Model(self.plan.task, self.outcome.models.shared)
+
+    def model_of(self, client: str | int) -> Model:
+        """The model that a client uses, by name or index: its own, if the algorithm personalises.
+
+        Raises `run.no-client` for a client that was not in the run.
+        """
+        clients = self.outcome.models.clients
+        names = [clients.name(i) for i in range(len(clients))]
+        index = names.index(client) if client in names else client
+        if not (isinstance(index, int) and 0 <= index < len(names)):
+            hint = did_you_mean(str(client), names)
+            raise TacitError("run.no-client", client=client, hint=hint)
+        return Model(self.plan.task, self.outcome.models.of(index))
 
     @property
     def final(self) -> Evaluation | None:
@@ -104,6 +120,7 @@ class Run:
                     f"epsilon {claim.epsilon:.2f} (delta {claim.delta:g}) for one {claim.hides} "
                     f"against {claim.against}"
                 )
+        lines += [f"note: {text}" for text in self.outcome.notices]
         return "\n".join([*lines, *(f"warning: {text}" for text in self.warnings)])
 
     def __repr__(self) -> str:
@@ -126,15 +143,18 @@ def simulate(
     test: Any = None,
     faults: Faults = none,
     progress: Progress | None = None,
+    checkpoint: Checkpoints | str | os.PathLike[str] | None = None,
 ) -> Run:
     """Run a federation on this computer, through the same turns as a deployment.
 
     `data`: `{name: (x, y)}`, a list of `(x, y)`, a `Clients`, or a `FederatedData` such as
     `tacit.data.heart_disease()`; `test`: the same for evaluation. All randomness, noise included,
-    follows from `seed`. Raises `TacitError` with code, cause and remedy.
+    follows from `seed`. `checkpoint`: a folder from which the run goes on if it was stopped, to the
+    same bits; `tacit.checkpoints(folder, every=10)` writes there less often. Raises `TacitError`
+    with code, cause and remedy.
     """
     plan = federation.plan()
-    outcome = sim.simulate(plan, data, seed, test, faults, progress)
+    outcome = sim.simulate(plan, data, seed, test, faults, progress, checkpoint)
     return Run(plan, outcome, seed, sim.noise_warnings(plan, as_clients(data)))
 
 

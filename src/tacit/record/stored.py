@@ -6,7 +6,7 @@ import csv
 import json
 import os
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
@@ -76,6 +76,12 @@ def load_meta(folder: Path) -> dict[str, Any]:
     return meta
 
 
+def history_from(lines: Iterable[str]) -> tuple[Row, ...]:
+    """The rows of a history.csv; an empty cell is a number that the round did not have."""
+    rows = csv.DictReader(lines)
+    return tuple({name: float(cell) for name, cell in row.items() if cell} for row in rows)
+
+
 def load_journal(folder: str | os.PathLike[str]) -> tuple[Event, ...]:
     """The events of a run, in order."""
     place = Path(folder)
@@ -106,10 +112,8 @@ def _federation(folder: Path, meta: Mapping[str, Any]) -> Federation:
 
 
 def _history(folder: Path, meta: Mapping[str, Any]) -> tuple[Row, ...]:
-    with _checked(folder, HISTORY, meta).open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
     try:
-        return tuple({k: float(cell) for k, cell in row.items() if cell} for row in rows)
+        return history_from(_checked(folder, HISTORY, meta).read_text("utf-8").splitlines())
     except (TypeError, ValueError) as wrong:
         raise _corrupt(folder, HISTORY, wrong) from wrong
 

@@ -6,8 +6,8 @@ import errno
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tacit.base.errors import TacitError
@@ -23,18 +23,21 @@ def whole_folder(folder: Path) -> Iterator[Path]:
     If anything fails, the hidden folder is removed and `folder` does not exist. Raises
     `run.folder-exists`, `run.no-space` (full disk, quota, file size limit) or `run.cannot-write`.
     """
-    folder = Path(os.path.abspath(folder))  # noqa: PTH100  # `resolve` would follow a link
     refuse_taken(folder)
-    beside = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.tmp")
+    target = Path(os.path.abspath(folder))  # noqa: PTH100  # `resolve` would follow a link
+    beside = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
+    made = [above for above in target.parents if not above.exists()]
     try:
         beside.mkdir(parents=True)
         yield beside
         _flush(beside)
-        beside.rename(folder)
+        beside.rename(target)
     except OSError as failed:
         raise refusal(folder, failed) from failed
     finally:
         shutil.rmtree(beside, ignore_errors=True)
+        if not target.exists():
+            _remove_empty(made)
 
 
 def refuse_taken(folder: Path) -> None:
@@ -47,9 +50,12 @@ def refuse_unwritable(folder: Path) -> None:
     """Refuse a place that cannot be written before hours of work are spent on what goes there."""
     refuse_taken(folder)
     above = next(parent for parent in Path(os.path.abspath(folder)).parents if parent.exists())  # noqa: PTH100  # as above
-    if not (above.is_dir() and os.access(above, os.W_OK | os.X_OK)):
-        why = "this user may not write there" if above.is_dir() else f"{above.name} is a file"
-        raise TacitError("run.cannot-write", folder=folder, why=why)
+    trial = above / f".tacit.{secrets.token_hex(4)}.tmp"
+    try:
+        trial.mkdir()
+        trial.rmdir()
+    except OSError as failed:
+        raise refusal(folder, failed) from failed
 
 
 def refusal(folder: Path, failed: OSError) -> TacitError:
@@ -59,6 +65,13 @@ def refusal(folder: Path, failed: OSError) -> TacitError:
         return TacitError("run.folder-exists", folder=folder)
     code = "run.no-space" if failed.errno in _FULL else "run.cannot-write"
     return TacitError(code, folder=folder, why=why[:1].lower() + why[1:])
+
+
+def _remove_empty(folders: Iterable[Path]) -> None:
+    """Remove folders, innermost first, up to one into which somebody else has put something."""
+    with suppress(OSError):
+        for folder in folders:
+            folder.rmdir()
 
 
 def _flush(folder: Path) -> None:

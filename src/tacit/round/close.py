@@ -42,17 +42,16 @@ def open_sum(plan: Plan, total: Vector, answers: int, key: Key) -> Aggregate:
         name = f"total:{place}"
         total = stage.down(total, At(before, after, (key / name,), none, answers))
     spans = plan.message.spans
-    model = [total[spans[b.name]] for b in plan.message.blocks if b.kind is not Kind.TALLY]
-    tallies = {
-        b.name.removeprefix("algorithm:"): total[spans[b.name]] for b in plan.message.of(Kind.TALLY)
-    }
-    return Aggregate(np.concatenate(model), tallies, answers)
+    model = [total[spans[b.name]] for b in plan.message.of(Kind.TRAINED, Kind.BUFFER)]
+    beside = plan.message.of(Kind.TALLY, Kind.AVERAGE)
+    tallies = {b.name.removeprefix("algorithm:"): total[spans[b.name]] for b in beside}
+    return Aggregate(np.concatenate(model), tallies, answers, plan.team.clients)
 
 
 def apply(plan: Plan, state: State, found: Aggregate) -> State:
     """The algorithm's step; parameters keep their type."""
     dtype = state["params"].dtype
-    after = plan.algorithm.apply(state, found, plan.task.layout)
+    after = plan.algorithm.apply(state, found, plan.layout)
     return {**after, "params": after["params"].astype(dtype, copy=False)}
 
 

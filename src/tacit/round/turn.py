@@ -22,7 +22,8 @@ from tacit.plan.build import BINS, LOSS_LIMIT, Plan
 from tacit.protect.stage import At
 
 Memories = dict[str, Any]
-"""What clients keep between rounds: the algorithm's part, and one array a stage, by its place."""
+"""What clients keep between rounds: the algorithm's part ("algorithm"), the coordinates that stay
+at home ("personal"), and one array a stage, by its place."""
 
 
 class Turn(NamedTuple):
@@ -38,16 +39,44 @@ def take_turn(
     plan: Plan, held: Examples, offer: Offer, memory: Memories, key: Key, client: str, round_: int
 ) -> Turn:
     """Everything a single client does in a round, from its records to the bytes that leave."""
-    home = Home(plan.task, held, key / "local", plan.records)
+    home = Home(plan.task, held, key / "local", plan.records, plan.split)
+    offer = received(plan, offer, memory)
     found, kept = plan.algorithm.visit(offer, memory.get("algorithm"), home)
+    found, personal = left_at_home(plan, offer, found)
     row = pack(plan, found, home.report(offer["params"]) if plan.federation.metrics else None)
+    if row.size != plan.message.size:
+        sizes = {"found": row.size, "expected": plan.message.size}
+        raise TacitError("round.update-shape", client=client, **sizes)
     if not np.isfinite(row).all():
         raise TacitError("round.update-not-finite", client=client, round=round_)
     counts = np.array([held.count], np.int64)
     answers, pending = turn(plan, row[None, :], memory, (key / "chain",), counts)
     if kept is not None:
         pending = {**pending, "algorithm": kept}
+    if personal is not None:
+        pending = {**pending, "personal": personal}
     return Turn(answers[0], pending, found.loss, held.count)
+
+
+def received(plan: Plan, offer: Offer, memory: Memories) -> Offer:
+    """An offer with the whole model: its shared coordinates, joined with what stayed at home."""
+    if not plan.algorithm.personal:
+        return offer
+    own = memory.get("personal", plan.home_start)
+    return {**offer, "params": plan.split.join(offer["params"], own)}
+
+
+def left_at_home(
+    plan: Plan, offer: Offer, found: Contribution
+) -> tuple[Contribution, Vector | None]:
+    """The shared part of a contribution, and the personal coordinates for the client's memory.
+
+    `offer` is the joined one; vectors may carry a leading clients axis.
+    """
+    if not plan.algorithm.personal:
+        return found, None
+    shared, _ = plan.split.parts(found.update)
+    return found._replace(update=shared), plan.split.advanced(offer["params"], found.update)
 
 
 def turn(
@@ -70,7 +99,7 @@ def turn(
 
 def pack(plan: Plan, found: Contribution, report: Tallies | None) -> Vector:
     """One row of the plan's blocks from a contribution and an evaluation."""
-    form, trained = plan.message, plan.task.layout.trained
+    form, trained = plan.message, plan.algorithm.width * plan.layout.trained
     parts = {"update": found.update[:trained], "buffers": found.update[trained:]}
     parts["weight"] = np.array([found.weight])
     parts |= {f"algorithm:{name}": value for name, value in found.extra.items()}

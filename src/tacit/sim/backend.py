@@ -1,4 +1,4 @@
-"""The type of an engine: who computes the turns of a cohort, and holds the answers until they count."""
+"""The type of an engine: who computes a cohort's turns, and holds answers until they count."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import NamedTuple, Protocol, final
 from tacit.base.errors import TacitError
 from tacit.base.vector import Vector
 from tacit.learn.algorithm import Offer
+from tacit.round.turn import Memories
+from tacit.sim.memory import MemoryStore
 
 
 @final
@@ -46,6 +48,11 @@ class Backend(Protocol):
     clients that were included; `open` of the next round forgets the rest.
     """
 
+    @property
+    def memories(self) -> MemoryStore:
+        """What clients keep, by index: what a checkpoint stores."""
+        ...
+
     def open(self, round_: int, offer: Offer) -> None:
         """Begin a round: forget what was not committed, and receive the new offer."""
         ...
@@ -60,6 +67,10 @@ class Backend(Protocol):
 
     def commit(self, client: int) -> None:
         """The client's answer was included: its pending memory becomes its memory."""
+        ...
+
+    def memory(self, client: int) -> Memories:
+        """What the client keeps; empty before an answer of its counted. Also after `close`."""
         ...
 
     def close(self) -> None:

@@ -10,7 +10,7 @@ import heapq
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, final
+from typing import final
 
 import numpy as np
 
@@ -36,11 +36,14 @@ from tacit.round.events import (
     Include,
     Opened,
 )
-from tacit.round.machine import Rules, Run, begin, step
+from tacit.round.machine import Rules, Run, begin, fold, step
 from tacit.sim.backend import Backend, Problem, Receipt, Refusal
+from tacit.sim.checkpoint import Checkpoints, Keeper, about
 from tacit.sim.evaluate import Evaluation, evaluate
 from tacit.sim.exact import Exact, digest
 from tacit.sim.faults import Faults, none
+from tacit.sim.personal import Models
+from tacit.sim.snapshot import Snapshot
 
 Row = dict[str, float]
 """One round of the history: numbers by name."""
@@ -51,7 +54,11 @@ Progress = Callable[[Row], None]
 @final
 @dataclass(frozen=True)
 class Outcome:
-    """What a simulation leaves: the model's vector, the history, the journal, and problems."""
+    """What a simulation leaves: the model's vector, the history, the journal, and problems.
+
+    `params` are the shared coordinates (plan.layout.size,); `models` has each client's whole model;
+    `notices` say what a user should know, such as that the run was resumed.
+    """
 
     params: Vector
     history: tuple[Row, ...]
@@ -60,6 +67,8 @@ class Outcome:
     final: Evaluation | None
     bytes_up: int
     bytes_down: int
+    models: Models
+    notices: tuple[str, ...] = ()
 
 
 def run_plan(
@@ -70,11 +79,18 @@ def run_plan(
     faults: Faults = none,
     progress: Progress | None = None,
     backend: Backend | None = None,
+    checkpoint: Checkpoints | None = None,
 ) -> Outcome:
-    """Run a plan to its end; raises `round.quorum` when too few clients can answer."""
+    """Run a plan to its end; raises `round.quorum` when too few clients can answer.
+
+    With `checkpoint` it goes on from where an earlier run of the same plan was stopped.
+    """
     chosen = backend or Exact(plan, clients, key)
+    keeper = None
+    if checkpoint:
+        keeper = Keeper(checkpoint, about(plan, key, type(chosen).__name__, clients, test))
     try:
-        return _Engine(plan, clients, key, test, faults, progress, chosen).run()
+        return _Engine(plan, clients, key, test, faults, progress, chosen, keeper).run()
     finally:
         chosen.close()
 
@@ -92,22 +108,25 @@ class _Engine:
         faults: Faults,
         progress: Progress | None,
         backend: Backend,
+        keeper: Keeper | None,
     ) -> None:
         self.plan, self.clients, self.key, self.test = plan, clients, key, test
         self.faults, self.progress, self.backend = faults, progress, backend
+        self.keeper = keeper
         self.clock = VirtualClock()
         self.later: list[tuple[float, int, Event]] = []
-        self.state: State = plan.algorithm.start(plan.task.start(key / "start"))
+        self.state: State = plan.algorithm.start(plan.start(key / "start"))
         self.losses: dict[int, float] = {}
         self.journal: list[Event] = []
         self.history: list[Row] = []
         self.problems: list[Problem] = []
         self.bytes_up = self.bytes_down = 0
+        self.row: Row = {}
         self.machine: Run
         self.evaluation: Evaluation | None = None
 
     def run(self) -> Outcome:
-        self.machine, effects = begin(rules(self.plan))
+        effects = self._start()
         waiting: deque[tuple[Effect, ...]] = deque([effects])
         while waiting:
             self._do(waiting.popleft())
@@ -121,6 +140,48 @@ class _Engine:
             self.evaluation,
             self.bytes_up,
             self.bytes_down,
+            self.models,
+            tuple(self.keeper.notices if self.keeper else ()),
+        )
+
+    def _start(self) -> tuple[Effect, ...]:
+        """Begin, or go on from the last checkpoint."""
+        found = self.keeper.load() if self.keeper else None
+        if found is None:
+            self.machine, effects = begin(rules(self.plan))
+            return effects
+        self._restore(found)
+        return () if self.machine.over else (Draw(self.machine.round),)
+
+    def _restore(self, found: Snapshot) -> None:
+        self.state = found.state
+        self.journal, self.later = list(found.journal), list(found.later)
+        self.clock = VirtualClock(found.clock)
+        self.bytes_up, self.bytes_down = found.bytes_up, found.bytes_down
+        self.history = [dict(row) for row in found.history]
+        self.problems = list(found.problems)
+        self.backend.memories.restore(found.memories)
+        self.machine = fold(rules(self.plan), self.journal)
+        if self.history and self.test is not None:
+            self.evaluation = self._evaluated(self.test)
+
+    def _save(self) -> None:
+        """Leave a checkpoint, if one is wanted now."""
+        if self.keeper is None or not self.keeper.due(self.machine.round, over=self.machine.over):
+            return
+        self.keeper.save(
+            Snapshot(
+                self.machine.round,
+                self.state,
+                self.journal,
+                self.later,
+                self.clock.now(),
+                self.bytes_up,
+                self.bytes_down,
+                self.history,
+                self.problems,
+                self.backend.memories.snapshot(),
+            )
         )
 
     def _happen(self) -> tuple[Effect, ...]:
@@ -140,16 +201,20 @@ class _Engine:
         asks = [effect for effect in effects if isinstance(effect, Ask)]
         if asks:
             self._ask(asks)
+        included = [effect.client for effect in effects if isinstance(effect, Include)]
+        if included:
+            self._included(included)
         for effect in effects:
             match effect:
                 case Draw():
+                    self._save()
                     self._draw(effect)
                 case Close():
                     self._close(effect)
-                case Include(client=client):
-                    self.backend.commit(client)
                 case Finish(code=code) if code:
                     raise self._failure(code)
+                case Finish():
+                    self._save()
 
     def _draw(self, effect: Draw) -> None:
         federation = self.plan.federation
@@ -202,7 +267,7 @@ class _Engine:
         self.state = apply(self.plan, self.state, opening)
         if not np.isfinite(self.state["params"]).all():
             raise TacitError("round.model-not-finite", round=effect.round)
-        row: Row = {
+        self.row = {
             "round": effect.round + 1,
             "seconds": self.clock.now(),
             "answers": count,
@@ -211,13 +276,26 @@ class _Engine:
             "train_loss": float(np.mean([self.losses[client] for client in effect.included])),
             **reported(opening),
         }
-        self._record(row)
         self._soon(Closed(effect.round, digest(self.state["params"])))
+
+    def _included(self, clients: list[int]) -> None:
+        """Commit what these clients keep, and only then look at the models that they use."""
+        for client in clients:
+            self.backend.commit(client)
+        self._record(self.row)
+
+    @property
+    def models(self) -> Models:
+        """Every client's own model as it is now."""
+        offer = self.plan.algorithm.offer(self.state)
+        return Models(self.plan, self.clients, offer, self.backend.memory, self.key)
+
+    def _evaluated(self, test: Clients) -> Evaluation:
+        return evaluate(self.plan.task, self.models.tested_on(test), test)
 
     def _record(self, row: Row) -> None:
         if self.test is not None:
-            found = evaluate(self.plan.task, self.state["params"], self.test)
-            self.evaluation = found
+            found = self.evaluation = self._evaluated(self.test)
             row |= {
                 "test_loss": found.loss,
                 "test_accuracy": found.accuracy,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -33,10 +34,10 @@ class Evaluation(NamedTuple):
         return self.pooled.mean_loss
 
 
-def evaluate(task: Task, params: Vector, clients: Clients) -> Evaluation:
-    """Evaluate a model on every client's examples."""
+def evaluate(task: Task, model: Callable[[int], Vector], clients: Clients) -> Evaluation:
+    """Evaluate on every client's examples the model that `model` has for the client's index."""
     each = {
-        clients.name(i): task.evaluate(params, clients.examples(i)) for i in range(len(clients))
+        clients.name(i): task.evaluate(model(i), clients.examples(i)) for i in range(len(clients))
     }
     sums = np.array(list(each.values())).sum(axis=0)
     scores = np.array([one.accuracy for one in each.values() if one.examples])

@@ -17,6 +17,7 @@ from tacit.plan.build import Plan
 from tacit.round.close import add
 from tacit.round.turn import Memories, Turn, take_turn
 from tacit.sim.backend import Problem, Receipt, Refusal
+from tacit.sim.memory import MemoryStore, memory_for
 
 
 @final
@@ -25,7 +26,7 @@ class Exact:
 
     def __init__(self, plan: Plan, clients: Clients, key: Key) -> None:
         self.plan, self.clients, self.key = plan, clients, key
-        self.memories: dict[int, Memories] = {}
+        self.memories: MemoryStore = memory_for(len(clients), plan.cost.down)
         self.turns: dict[int, Turn] = {}
         self.round = 0
         self.offer: Offer = {}
@@ -48,7 +49,11 @@ class Exact:
         """Keep the memory of an included answer."""
         turn = self.turns.pop(client)
         if turn.pending:
-            self.memories[client] = turn.pending
+            self.memories.put(client, turn.pending)
+
+    def memory(self, client: int) -> Memories:
+        """What the client keeps so far."""
+        return self.memories.get(client)
 
     def close(self) -> None:
         """Nothing is held outside this process."""
@@ -56,7 +61,7 @@ class Exact:
     def _one(self, client: int) -> Receipt | Refusal:
         name = self.clients.name(client)
         key = self.key / "round" / self.round / "client" / client
-        memory = self.memories.get(client, {})
+        memory = self.memory(client)
         try:
             held = self.clients.examples(client)
             turn = take_turn(self.plan, held, self.offer, memory, key, name, self.round)

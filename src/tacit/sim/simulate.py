@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from tacit.base.errors import TacitError
@@ -12,6 +13,7 @@ from tacit.plan.cohort import Everyone
 from tacit.plan.federation import Federation
 from tacit.plan.warn import too_noisy
 from tacit.protect.recipes import plain
+from tacit.sim.checkpoint import Checkpoints, as_checkpoints
 from tacit.sim.engine import Outcome, Progress, run_plan
 from tacit.sim.faults import Faults, none
 
@@ -23,18 +25,22 @@ def simulate(
     test: Any = None,
     faults: Faults = none,
     progress: Progress | None = None,
+    checkpoint: Checkpoints | str | os.PathLike[str] | None = None,
 ) -> Outcome:
     """Run a federation on this computer, client by client.
 
     `data`: what `as_clients` accepts, or a `FederatedData` (then `test` is its test part).
     Randomness, noise included, follows from `seed`: a simulation's noise is not secret.
+    `checkpoint`: a folder in which the run leaves its state after every round, and from which it
+    goes on if it was stopped (see `tacit.sim.checkpoint.checkpoints`).
     """
     plan = federation if isinstance(federation, Plan) else build(federation)
     clients = as_clients(data)
     test = getattr(data, "test", None) if test is None else test
     tested = None if test is None else as_clients(test)
     check_clients(plan, clients)
-    return run_plan(plan, clients, Key.seed(seed), tested, faults, progress)
+    kept = None if checkpoint is None else as_checkpoints(checkpoint)
+    return run_plan(plan, clients, Key.seed(seed), tested, faults, progress, checkpoint=kept)
 
 
 def check_clients(plan: Plan, clients: Clients) -> None:

@@ -75,7 +75,8 @@ CHAIN: dict[str, Entry] = {
     "chain.unbounded": Entry(
         "{stage} needs to know how much one {unit} can change the block {block!r}, and nothing "
         "bounds it.",
-        "Put clip() or clip_examples() before {stage}, and give weigh() a cap.",
+        "Put clip() or clip_examples() before {stage}, and give weigh() a cap. A block of the "
+        "algorithm takes its bound from the algorithm's settings.",
     ),
     "chain.balance-twice": Entry(
         "The tallies are balanced twice.",
@@ -89,7 +90,8 @@ CHAIN: dict[str, Entry] = {
     "chain.round-unbounded": Entry(
         "quantise() needs coordinates of bounded size, and nothing bounds the block {block!r}.",
         "Put clip() before quantise() and give weigh() a cap; a model with batch-norm buffers "
-        "needs GroupNorm, or plain_sum() without rounding.",
+        "needs GroupNorm, or plain_sum() without rounding. A block of the algorithm takes its "
+        "bound from the algorithm's settings.",
     ),
     "chain.round-too-fine": Entry(
         "With {levels} levels the whole numbers are too large to be exact.",
@@ -161,12 +163,13 @@ CHAIN: dict[str, Entry] = {
     "chain.noise-unbounded": Entry(
         "Noise cannot hide a {unit}: nothing bounds how much one can change the block {block!r}.",
         "Put clip() (clients) or clip_examples() (records) before gaussian(), and give weigh() a "
-        "cap.",
+        "cap. A block of the algorithm takes its bound from the algorithm's settings.",
     ),
     "chain.noise-memory": Entry(
-        "top_k() remembers un-noised gradients from round to round, so a record drawn once keeps "
-        "leaking and the claim per round does not hold (Noble et al. 2022).",
-        'Use top_k(feedback=False), or protect whole clients with unit="client".',
+        "The algorithm, or top_k(), remembers un-noised gradients from round to round, so a record "
+        "drawn once keeps leaking and the claim per round does not hold (Noble et al. 2022).",
+        "Use an algorithm without memory, such as fedsgd(), and top_k(feedback=False); or protect "
+        'whole clients with unit="client".',
     ),
     "chain.sigma-range": Entry(
         "Discrete Gaussian noise of {sigma:g} grid steps is outside what the sampler covers "

@@ -7,7 +7,7 @@ from tacit.base.catalogue.entry import Entry
 ROUND: dict[str, Entry] = {
     "round.late": Entry(
         "The answer of client {client} to round {round} came after the round was settled.",
-        "Nothing is lost: the client takes part in later rounds. Raise `deadline` if this is usual.",
+        "Nothing is lost: it takes part in later rounds. Raise `deadline` if this is usual.",
     ),
     "round.foreign": Entry(
         "Client {client} answered round {round}, to which it was not invited.",
@@ -26,7 +26,7 @@ ROUND: dict[str, Entry] = {
         "Lower the learning rate, or look for extreme values in the client's data.",
     ),
     "round.update-shape": Entry(
-        "The update of client {client} has {found} numbers; the model has {expected}.",
+        "The answer of client {client} has {found} numbers; the plan says {expected}.",
         "Check that every client runs the same description and version.",
     ),
     "round.code-failed": Entry(

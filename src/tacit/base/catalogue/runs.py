@@ -9,6 +9,10 @@ RUNS: dict[str, Entry] = {
         "The data has {found} clients, but the federation is described for {expected}.",
         "Set `clients` in the description to the number of members, or pass their data.",
     ),
+    "run.no-client": Entry(
+        "No client {client!r} was in this run.",
+        "{hint}Name a client of the run, or give its index.",
+    ),
     "run.no-data": Entry(
         "There is no data to simulate with: {file} has no function {function}().",
         "Add `def {function}()` that returns {{client: (x, y)}}, or say where the data is: --data "
@@ -70,6 +74,23 @@ RUNS: dict[str, Entry] = {
         "federation.toml in the run folder {folder} is not the federation that ran: its digest is "
         "{found}..., the run's is {expected}...",
         "Undo the edit. To run a changed federation, copy the file elsewhere first.",
+    ),
+    "run.checkpoint-other": Entry(
+        "The checkpoint in {folder} belongs to {what}.",
+        "Continue with what it was made with, or give another folder for this run.",
+    ),
+    "run.checkpoint-damaged": Entry(
+        "No checkpoint in {folder} can be read: {problem}.",
+        "Bring the files back from a copy, or remove the folder to start from the beginning.",
+    ),
+    "run.checkpoint-format": Entry(
+        "The checkpoint in {folder} was written by another version of tacit; this one reads "
+        "format {known}.",
+        "Finish the run with the version that began it, or give another folder.",
+    ),
+    "run.not-storable": Entry(
+        "{name} is of the type {kind}, which a checkpoint or a store of memories cannot hold.",
+        "Keep state as numpy arrays, numbers and texts, in lists, tuples and dictionaries.",
     ),
     "run.format": Entry(
         "The run folder {folder} has format {found}; this version of tacit reads format {known}.",

@@ -113,6 +113,18 @@ TASK: dict[str, Entry] = {
         "The training loss of {model} is {value}.",
         "Lower the learning rate, scale the features, or look for values that overflow.",
     ),
+    "task.personal-nothing": Entry(
+        "No tensor of the model matches {pattern!r}, which is to stay at home. It has: {known}.",
+        "{hint}Name tensors of the model, or whole layers as `layer.*`.",
+    ),
+    "task.personal-no-norm": Entry(
+        "The model has no batch normalisation that could stay at home.",
+        "Use fedper() and name the tensors that stay, or a model with batch normalisation.",
+    ),
+    "task.personal-all": Entry(
+        "All trained numbers would stay at home, so nothing would be learned together.",
+        "Let at least one tensor travel, or train at each client alone with local_only().",
+    ),
     "task.mixes": Entry(
         "The layer {layer} of {model} mixes the examples of a batch, so the gradient of a single "
         "example does not exist.",
