@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tacit.learn import data as data
     from tacit.learn import numpy as numpy
     from tacit.learn import sklearn as sklearn
+    from tacit.learn import statistics as statistics
     from tacit.learn import torch as torch
     from tacit.learn.apfl import apfl as apfl
     from tacit.learn.contract import Arrays as arrays  # noqa: N813  # a setting reads like a call
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from tacit.learn.fedsgd import fedsgd as fedsgd
     from tacit.learn.finetune import finetune as finetune
     from tacit.learn.ifca import ifca as ifca
+    from tacit.learn.kmeans import lloyd as lloyd
     from tacit.learn.qffl import qffl as qffl
     from tacit.learn.scaffold import scaffold as scaffold
     from tacit.learn.schema import Schema as Schema
@@ -64,6 +66,7 @@ if TYPE_CHECKING:
     from tacit.record.run import local_only as local_only
     from tacit.record.run import pooled as pooled
     from tacit.record.run import simulate as simulate
+    from tacit.sim import devices as devices
     from tacit.sim.checkpoint import checkpoints as checkpoints
 
 __version__ = "0.1.0"
@@ -75,6 +78,7 @@ _NAMES = {
     "data": "learn.data",
     "numpy": "learn.numpy",
     "sklearn": "learn.sklearn",
+    "statistics": "learn.statistics",
     "torch": "learn.torch",
     "arrays": "learn.contract:Arrays",
     "apfl": "learn.apfl:apfl",
@@ -92,6 +96,7 @@ _NAMES = {
     "fedyogi": "learn.fedopt:fedyogi",
     "finetune": "learn.finetune:finetune",
     "ifca": "learn.ifca:ifca",
+    "lloyd": "learn.kmeans:lloyd",
     "qffl": "learn.qffl:qffl",
     "scaffold": "learn.scaffold:scaffold",
     "Schema": "learn.schema:Schema",
@@ -125,6 +130,7 @@ _NAMES = {
     "pooled": "record.run:pooled",
     "simulate": "record.run:simulate",
     "checkpoints": "sim.checkpoint:checkpoints",
+    "devices": "sim.devices",
 }
 
 __all__ = sorted(_NAMES)  # noqa: PLE0605  # one table serves the list and the loader

@@ -80,7 +80,7 @@ def two():
 def tacit(*arguments: str | Path) -> Result:
     """Call the command in this process."""
     words = [str(argument) for argument in arguments]
-    return CliRunner().invoke(main, words, prog_name="tacit", env=PLAIN)
+    return CliRunner().invoke(main, words, prog_name="tacit", env=PLAIN, catch_exceptions=False)
 
 
 def said(*arguments: str | Path, status: int = 0) -> dict[str, Any]:

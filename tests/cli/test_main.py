@@ -23,7 +23,7 @@ def test_help_names_every_command_and_loads_none_of_them() -> None:
         "import sys\n"
         "from tacit.cli.main import main\n"
         "main(['--help'], prog_name='tacit', standalone_mode=False)\n"
-        "heavy = {'numpy', 'rich', 'matplotlib', 'msgspec', 'tacit.cli.output'} & set(sys.modules)\n"
+        "heavy = {'numpy', 'rich', 'msgspec', 'tacit.cli.output'} & set(sys.modules)\n"
         "sys.exit(f'loaded: {heavy}' if heavy else 0)\n"
     )
     done = subprocess.run(

@@ -5,7 +5,6 @@ import io
 import json
 import os
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +33,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def here(finished: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def here(finished: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(finished)
     return finished
 
@@ -61,7 +60,9 @@ def test_one_bad_folder_does_not_hide_the_others(here: Path, tmp_path: Path) -> 
     shown = tacit("runs", "list", "--runs", tmp_path).stdout
     assert "unreadable" in shown
     assert "good" in shown
-    listed = {Path(run["folder"]).name: run for run in said("runs", "list", "--runs", tmp_path)["runs"]}
+    listed = {
+        Path(run["folder"]).name: run for run in said("runs", "list", "--runs", tmp_path)["runs"]
+    }
     assert listed["bad"]["error"]["code"] == "run.file-corrupt"
     assert listed["good"]["name"] == "small"
 

@@ -7,11 +7,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import tacit as api
 from tacit.base.key import Key
 from tacit.cli.simulate import over_seeds, run_folders
+from tacit.cli.sources import hold_out
+from tacit.learn.examples import as_clients
 from tacit.learn.mock import as_csv, mock_table
 from tacit.record.stored import load_run
 from tests.cli.scenes import CODE, process, refused, said, small, tacit
@@ -131,6 +134,20 @@ def test_a_fraction_is_held_out_for_testing(place: Path) -> None:
     assert all(4 <= count <= 6 for count in held.values())  # of 20, rounded class by class
 
 
+@pytest.mark.parametrize("stratify", [True, False])
+def test_what_is_held_out_is_neither_lost_nor_seen_twice(stratify: bool) -> None:
+    x = np.arange(40.0)[:, None]
+    labels = np.arange(40) % 4 if stratify else np.linspace(0, 1, 40)
+    train, test = hold_out(as_clients({"ash": (x, labels)}), 0.3, stratify=stratify)
+    held, tested = train.examples(0), test.examples(0)
+    assert sorted([*held.x[:, 0], *tested.x[:, 0]]) == list(x[:, 0])
+    assert tested.count == 12
+    if stratify:
+        assert np.bincount(tested.y).max() - np.bincount(tested.y).min() <= 2
+    again = hold_out(as_clients({"ash": (x, labels)}), 0.3, stratify=stratify)[1]
+    np.testing.assert_array_equal(again.examples(0).x, tested.x)
+
+
 @pytest.mark.parametrize("fraction", ["0.001", "0.999"])
 def test_a_fraction_that_leaves_nothing_is_refused(fraction: str, place: Path) -> None:
     small(place)
@@ -182,7 +199,7 @@ def test_folders_that_cannot_be_read_say_why(place: Path) -> None:
     (place / "none").mkdir()
     assert refused("simulate", "--data", "none")["code"] == "run.no-csv"
     (place / "tables" / "ash.mapping.toml").write_bytes(b"\xff")
-    assert refused("simulate", "--data", "tables")["code"] == "data.toml-syntax"
+    assert refused("simulate", "--data", "tables")["code"] == "description.syntax"
     small(place)
     assert refused("simulate", "--data", "tables")["code"] == "run.not-tables"
 
@@ -247,7 +264,7 @@ def test_a_typo_in_the_description_is_placed_at_its_line(
 
 def test_a_chain_in_the_wrong_order_is_refused(place: Path) -> None:
     path = small(place)
-    stages = [
+    stages: list[dict[str, object]] = [
         {"kind": "clip", "norm": 1.0},
         {"kind": "gaussian", "where": "central", "unit": "client", "multiplier": 1.0},
         {"kind": "plain_sum"},

@@ -1,4 +1,4 @@
-"""Ridge regression over clients in ten lines, beside which every algorithm's equations are tested."""
+"""Ridge regression over clients in a few lines: what each algorithm is tested beside."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,9 @@ from tacit.base.vector import Kind, Layout, Tensor
 from tacit.learn.examples import Examples, as_clients
 from tacit.learn.local import Home
 from tacit.learn.personal import Split, split
+from tacit.plan.build import origin
 from tacit.plan.federation import Federation
+from tacit.protect.clip import ClipExamples
 from tacit.sim.engine import run_plan
 from tacit.sim.exact import Exact
 from tacit.sim.faults import Fault
@@ -23,7 +26,7 @@ from tacit.sim.simulate import local_only
 
 ROUNDS = 3
 HEAD = ("weight1", "bias1")
-MAKERS = {
+MAKERS: dict[str, Callable[[], Any]] = {
     "apfl": lambda: tacit.apfl(lr=0.2, alpha=0.3, batch=4, shuffle=False),
     "ditto": lambda: tacit.ditto(lr=0.2, strength=0.5, batch=4, own_epochs=2, shuffle=False),
     "fedper": lambda: tacit.fedper(lr=0.2, personal=HEAD, batch=4, shuffle=False),
@@ -192,10 +195,10 @@ def test_a_fine_tuned_model_that_is_worse_is_not_used() -> None:
 def heads_that_differ(records: int, seed: int) -> dict[str, tuple[Any, Any]]:
     """Two directions of twenty matter to everybody; which side is which differs by client."""
     truth = np.random.default_rng(5)
-    basis, sides = truth.normal(size=(20, 2)), truth.normal(size=(8, 2))
+    basis, sides = truth.normal(size=(20, 2)), truth.normal(size=(30, 2))
     draw = np.random.default_rng(seed)
     held = {}
-    for i in range(8):
+    for i in range(30):
         x = draw.normal(size=(records, 20))
         held[f"c{i}"] = (x, ((x @ basis) @ sides[i] > 0).astype(np.int64))
     return held
@@ -203,17 +206,17 @@ def heads_that_differ(records: int, seed: int) -> dict[str, tuple[Any, Any]]:
 
 @pytest.mark.parametrize("name", ["fedper", "fedrep"])
 def test_shared_body_and_own_heads_beat_one_model_and_none(name: str) -> None:
-    train, test = heads_that_differ(25, 1), heads_that_differ(200, 2)
+    train, test = heads_that_differ(30, 1), heads_that_differ(100, 2)
     base = federation(
-        tacit.fedavg(lr=0.3, batch=8, epochs=2),
-        task=tacit.numpy.mlp(hidden=(6,)),
-        clients=8,
+        tacit.fedavg(lr=0.3, batch=10, epochs=2),
+        task=tacit.numpy.mlp(hidden=(4,)),
+        clients=30,
         data=tacit.arrays((20,), 2),
-        rounds=30,
+        rounds=40,
     )
     make = {
-        "fedper": tacit.fedper(lr=0.3, personal=HEAD, batch=8, epochs=2),
-        "fedrep": tacit.fedrep(lr=0.3, personal=HEAD, batch=8, head_epochs=2, epochs=1),
+        "fedper": tacit.fedper(lr=0.3, personal=HEAD, batch=10, epochs=2),
+        "fedrep": tacit.fedrep(lr=0.3, personal=HEAD, batch=10, head_epochs=2, epochs=1),
     }
     common = tacit.simulate(base, train, test=test).final
     mine = tacit.simulate(base.replace(algorithm=make[name]), train, test=test).final
@@ -221,15 +224,15 @@ def test_shared_body_and_own_heads_beat_one_model_and_none(name: str) -> None:
     own = np.mean([one.final.clients[who].accuracy for who, one in alone.items() if one.final])
     assert common and mine
     assert mine.accuracy > common.accuracy + 0.15
-    assert mine.accuracy > own + 0.02
+    assert mine.accuracy > own + 0.05
     assert mine.worst > common.worst
 
 
-def two_kinds(records: int, seed: int) -> dict[str, tuple[Any, Any]]:
-    """Linear regressions around two centres: near each other within a kind, apart between."""
+def neighbours(records: int, seed: int) -> dict[str, tuple[Any, Any]]:
+    """Linear regressions whose coefficients lie around one centre."""
     truth = np.random.default_rng(7)
     centre = truth.normal(size=10)
-    slopes = [(1 + 0.5 * (i % 2)) * centre + 0.1 * truth.normal(size=10) for i in range(10)]
+    slopes = [centre + 0.3 * truth.normal(size=10) for _ in range(10)]
     draw = np.random.default_rng(seed)
     held = {}
     for i, slope in enumerate(slopes):
@@ -240,7 +243,7 @@ def two_kinds(records: int, seed: int) -> dict[str, tuple[Any, Any]]:
 
 @pytest.mark.parametrize("name", ["ditto", "apfl"])
 def test_a_model_of_ones_own_near_the_common_one_beats_both_ends(name: str) -> None:
-    train, test = two_kinds(8, 1), two_kinds(400, 2)
+    train, test = neighbours(12, 1), neighbours(400, 2)
     base = federation(
         tacit.fedavg(lr=0.05, batch=0, steps=5),
         task=tacit.numpy.ridge_regression(),
@@ -250,7 +253,7 @@ def test_a_model_of_ones_own_near_the_common_one_beats_both_ends(name: str) -> N
     )
     make = {
         "ditto": tacit.ditto(lr=0.05, strength=0.5, batch=0, steps=5, own_steps=5),
-        "apfl": tacit.apfl(lr=0.05, alpha=0.5, batch=0, steps=5, adaptive=False),
+        "apfl": tacit.apfl(lr=0.05, alpha=0.3, batch=0, steps=5, adaptive=False),
     }
     common = tacit.simulate(base, train, test=test).final
     mine = tacit.simulate(base.replace(algorithm=make[name]), train, test=test).final
@@ -310,13 +313,22 @@ def test_no_record_level_promise_where_memory_holds_raw_gradients(name: str) -> 
         federation(MAKERS[name](), protect=chain).plan()
 
 
+def test_one_step_does_not_earn_it_where_a_head_at_home_steers_the_sums() -> None:
+    sgd = tacit.fedsgd(lr=0.2).build()
+    plan = federation(tacit.fedsgd(lr=0.2)).plan()
+    assert ClipExamples(1.0).after(origin(plan.task, sgd), plan.team).record_sum
+    with pytest.raises(tacit.Unsound) as caught:
+        ClipExamples(1.0).after(origin(plan.task, sgd._replace(personal=HEAD)), plan.team)
+    assert caught.value.code == "chain.noise-memory"
+
+
 @pytest.mark.parametrize("name", MAKERS)
 def test_the_client_level_claim_is_that_of_the_shared_part(name: str) -> None:
     noised = tacit.central_dp(epsilon=8, delta=1e-5, clip=1.0)
     held = [c for c in federation(MAKERS[name](), protect=noised).plan().claims if c.holds]
     usual = [c for c in federation(tacit.fedavg(lr=0.2), protect=noised).plan().claims if c.holds]
     assert [(c.against, c.hides) for c in held] == [(c.against, c.hides) for c in usual]
-    assert all(c.epsilon == pytest.approx(8, rel=1e-2) for c in held if c.event)
+    assert [c.epsilon for c in held if c.hides == "client"] == pytest.approx([8, 8], rel=1e-3)
 
 
 @pytest.mark.parametrize("name", MAKERS)
@@ -424,9 +436,10 @@ def test_what_stays_is_picked_up_where_it_was_left() -> None:
     first = Exact(plan, as_clients(data()), Key.seed(0))
     half = run_plan(plan, first.clients, first.key, backend=first)
     again = Exact(plan, as_clients(data()), Key.seed(0))
-    again.memories.update({i: first.memory(i) for i in range(3)})
+    for i in range(3):
+        again.memories.put(i, first.memory(i))
     again.open(1, {"params": half.params})
-    answers = [one for one in again.take([0, 1, 2])]
+    answers = list(again.take([0, 1, 2]))
     assert len(answers) == 3
     total, _ = again.total([0, 1, 2])
     for i in range(3):

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import subprocess
 import sys
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tacit
 from tacit.plan.federation import from_plain
+from tacit.plan.kinds import PARTS
 
 HEART = tacit.data.heart_disease().schema
 
@@ -67,6 +70,34 @@ def test_toml_round_trip_loses_nothing(changes: dict[str, Any]) -> None:
     back = tacit.Federation.from_toml(described.to_toml())
     assert back == described
     assert back.digest == described.digest
+
+
+VALUES = {"float": 0.25, "int": 3, "tuple[str, ...]": ("weight0", "bias*")}
+
+
+@pytest.mark.parametrize("kind", PARTS["algorithm"])
+def test_every_algorithm_survives_toml(kind: str) -> None:
+    """With a value of its type in every setting that has no default, and in every other float."""
+    cls = PARTS["algorithm"][kind]
+    given = {
+        field.name: VALUES[str(field.type)]
+        for field in dataclasses.fields(cls)
+        if field.default is dataclasses.MISSING or field.type == "float"
+    }
+    described = federation(algorithm=cls(**given))
+    back = tacit.Federation.from_toml(described.to_toml())
+    assert back.algorithm == described.algorithm
+    assert back.digest == described.digest
+    assert back.algorithm.source and back.algorithm.build().start(np.zeros(3))["params"].size == 3
+
+
+@pytest.mark.parametrize(
+    "task", [tacit.statistics.pca(2), tacit.statistics.kmeans(3, low=-1), tacit.statistics.ridge(1)]
+)
+def test_closed_forms_survive_toml(task: Any) -> None:
+    described = federation(task=task)
+    back = tacit.Federation.from_toml(described.to_toml())
+    assert back.task == task and back.digest == described.digest
 
 
 def test_the_digest_is_the_same_in_any_process_and_hash_seed() -> None:

@@ -14,7 +14,13 @@ from scipy.stats import chi2
 
 from tacit.base.errors import Unsound
 from tacit.base.key import Key
-from tacit.protect.discrete_gaussian import LARGEST_SIGMA, _table, draw, total_variation
+from tacit.protect.discrete_gaussian import (
+    LARGEST_SIGMA,
+    _settled,
+    _table,
+    draw,
+    total_variation,
+)
 from tests.protect.exact import Array, exact_probabilities, probabilities, variance
 
 DRAWS = 200_000
@@ -61,29 +67,56 @@ def test_variance_is_that_of_the_series(sigma: float) -> None:
     assert abs(np.mean(found)) < 5 * math.sqrt(expected / DRAWS)
 
 
+def thresholds(sigma: float) -> list[int]:
+    """The table as whole numbers of 128 bits."""
+    table = _table(sigma)
+    return [(int(a) << 64) + int(b) for a, b in zip(table.upper, table.lower, strict=True)]
+
+
+def distance(sigma: float, from_sigma: float) -> Fraction:
+    """Total variation between the table's law, in steps of 2^-128, and the one of `from_sigma`."""
+    edges = [0, *thresholds(sigma), 2**128]
+    first = _table(sigma).first
+    law = exact_probabilities(from_sigma, math.ceil(35 * from_sigma) + 3)
+    inside = sum(
+        (
+            abs(Fraction(b - a, 2**128) - law[abs(first + i)])
+            for i, (a, b) in enumerate(itertools.pairwise(edges))
+        ),
+        Fraction(0),
+    )
+    return (inside + 2 * sum(law[-first + 1 :])) / 2
+
+
 @pytest.mark.parametrize("sigma", [0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3.7, 12.0])
 def test_a_draw_is_within_its_total_variation_of_the_law(sigma: float) -> None:
-    """The table's probabilities are whole multiples of 2^-64; the law is known to 120 digits."""
-    thresholds, first = _table(sigma)
-    edges = [0, *(int(t) for t in thresholds), 2**64]
-    table = [Fraction(b - a, 2**64) for a, b in itertools.pairwise(edges)]
-    law = exact_probabilities(sigma, math.ceil(25 * sigma) + 3)
-    inside = sum(abs(p - law[abs(first + i)]) for i, p in enumerate(table))
-    beyond = 2 * sum(law[-first + 1 :])
-    distance = (inside + beyond) / 2
-    assert distance <= Fraction(total_variation(sigma))
+    """The law is known to 120 digits; nothing here is computed in floating point."""
+    assert distance(sigma, sigma) <= Fraction(total_variation(sigma))
 
 
 def test_a_table_for_another_sigma_is_far_from_the_law() -> None:
-    """The partner: one part in a million of sigma is a million times the allowed distance."""
-    thresholds, first = _table(2.0 * (1 + 1e-6))
-    edges = [0, *(int(t) for t in thresholds), 2**64]
-    law = exact_probabilities(2.0, 60)
-    inside = sum(
-        abs(Fraction(b - a, 2**64) - law[abs(first + i)])
-        for i, (a, b) in enumerate(itertools.pairwise(edges))
-    )
-    assert inside / 2 > 1_000_000 * Fraction(total_variation(2.0))
+    """The partner: one part in 10^12 of sigma is far more than the allowed distance."""
+    assert distance(2.0 * (1 + 1e-12), 2.0) > 10**20 * Fraction(total_variation(2.0))
+
+
+@pytest.mark.parametrize("sigma", [0.3, 2.0, 9.0])
+def test_ties_are_settled_by_the_lower_bits(sigma: float) -> None:
+    """A number equal to a threshold lies behind it, the number before it does not."""
+    table = _table(sigma)
+    for place, threshold in enumerate(thresholds(sigma)[:-1]):
+        if not 0 < threshold < thresholds(sigma)[place + 1]:
+            continue
+        numbers = [threshold, threshold - 1]
+        upper, lower = (np.array([f(n) for n in numbers], np.uint64) for f in (_high, _low))
+        assert _settled(table, upper, lower) == [place + 1, place]
+
+
+def _high(number: int) -> int:
+    return number >> 64
+
+
+def _low(number: int) -> int:
+    return number % 2**64
 
 
 GOLDEN = {
@@ -125,14 +158,13 @@ def test_sigma_out_of_range_is_refused(sigma: float) -> None:
 
 
 def test_the_price_of_the_table_stays_small() -> None:
-    assert total_variation(LARGEST_SIGMA) < 2e-13
+    assert 10**12 * total_variation(LARGEST_SIGMA) < 1e-18
 
 
 @given(st.floats(0.05, 40.0))
 def test_tables_are_ordered_and_symmetric(sigma: float) -> None:
-    thresholds, first = _table(sigma)
-    assert first == -len(thresholds) // 2
-    steps = [int(t) for t in thresholds]
+    steps = thresholds(sigma)
+    assert _table(sigma).first == -len(steps) // 2
     assert steps == sorted(steps)
-    mirrored = [2**64 - t for t in reversed(steps)]
+    mirrored = [2**128 - t for t in reversed(steps)]
     assert all(abs(a - b) <= 1 for a, b in zip(steps, mirrored, strict=True))

@@ -4,6 +4,7 @@ import csv
 import io
 import math
 import statistics
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -147,6 +148,8 @@ def test_a_report_shows_the_run_beside_the_others() -> None:
         assert result.method.label in text
         assert all(str(score) in text for score in result.scores)
     assert "Beside other ways" not in report(compared["noised"].run)
+    credited = report(compared["noised"].run, replace(compared, source="A & B, CC BY 4.0"))
+    assert "Data: A &amp; B, CC BY 4.0." in credited
 
 
 def test_the_demo_charges_an_epsilon_for_its_noise_alone() -> None:

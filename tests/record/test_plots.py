@@ -11,6 +11,7 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+import tacit
 from tacit.base.errors import TacitError
 from tacit.record.plots import KINDS, curves, image, save
 from tacit.record.run import Run
@@ -74,6 +75,15 @@ def test_more_runs_than_colours_still_look_different() -> None:
 def test_without_test_records_only_the_training_loss_is_drawn() -> None:
     (axes,) = curves({"small": run(test=False)}).axes
     assert labels(axes) == ["training records"]
+
+
+def test_a_regression_has_no_accuracy_to_draw() -> None:
+    described = federation(
+        task=tacit.numpy.ridge_regression(), data=tacit.arrays(shape=(2,), classes=0)
+    )
+    for runs in ({"one": run(described)}, {"one": run(described), "two": run(described)}):
+        (axes,) = curves(runs).axes
+        assert axes.get_ylabel() == "mean loss a record (nats)"
 
 
 def test_a_run_without_any_number_says_so() -> None:

@@ -143,6 +143,34 @@ def test_failures_are_told_with_their_remedy() -> None:
     assert "None." not in text
 
 
+def test_a_regression_is_told_by_its_loss_and_no_accuracy() -> None:
+    described = federation(
+        task=tacit.numpy.ridge_regression(), data=tacit.arrays(shape=(2,), classes=0)
+    )
+    found = run(described)
+    assert found.final is not None
+    text = Page(report(found)).text
+    learned = text[text.index("What was learned") : text.index("What is promised")]
+    assert "%" not in learned
+    expected = f"mean loss on all test records{found.final.loss:.3f}"
+    assert expected in text.replace("\n", "")
+
+
+def test_of_very_many_clients_and_failures_some_are_listed() -> None:
+    held = {f"site-{i}": pair for i in range(20) for pair in records(i, count=5).values()}
+    held |= {f"{name}-{i}": p for i in range(20) for name, p in records(i, count=5).items()}
+    described = federation(clients=len(held), quorum=2, rounds=1)
+    found = tacit.simulate(
+        described, held, test=held, faults=lambda _, client: Fault(fail="round.lost" * (client > 5))
+    )
+    page = Page(report(found))
+    assert "Of 80 clients the 50 worst are listed." in page.text
+    assert "The first 50 of 74 failures are listed." in page.text
+    assert found.final is not None
+    worst = min(found.final.clients, key=lambda name: found.final.clients[name].accuracy)  # type: ignore[union-attr]  # asserted above
+    assert worst in page.text
+
+
 def test_warnings_are_told() -> None:
     drowned = federation(protect=tacit.local_dp(epsilon=1, delta=1e-5, clip=0.1))
     found = tacit.simulate(drowned, records(0))

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 import tacit
+from tacit.sim.checkpoint import Checkpoints
 from tacit.sim.faults import Fault
 
 CLIENTS, ROUNDS = 8, 12
@@ -54,16 +55,17 @@ def trouble(round_: int, client: int) -> Fault:
     return Fault(delay=2.5 * draw, drop=draw == 9, repeats=draw % 2, fail=fail)
 
 
-def simulate(folder: Path | None, **arguments: Any) -> tacit.Run:
-    given = {"data": data(), "seed": 3, "test": data(), "faults": trouble} | arguments
-    return tacit.simulate(given.pop("federation", federation()), checkpoint=folder, **given)
+def simulate(folder: Path | Checkpoints | None, **arguments: Any) -> tacit.Run:
+    given: dict[str, Any] = {"data": data(), "seed": 3, "test": data(), "faults": trouble}
+    given |= {"federation": federation(), "checkpoint": folder} | arguments
+    return tacit.simulate(**given)
 
 
-def kill_at(count: int) -> Callable[[int], None]:
+def kill_at(count: int) -> Callable[[Any], None]:
     """`os.fsync` that kills this process when it is called for the `count`-th time."""
     left, flush = [count], os.fsync
 
-    def sabotaged(file: int) -> None:
+    def sabotaged(file: Any) -> None:
         left[0] -= 1
         if not left[0]:
             os.kill(os.getpid(), signal.SIGKILL)
@@ -72,10 +74,15 @@ def kill_at(count: int) -> Callable[[int], None]:
     return sabotaged
 
 
+def told(row: dict[str, float]) -> None:
+    sys.stdout.write(f"{row['round']}\n")
+    sys.stdout.flush()
+
+
 def main(folder: str, model: str, sabotage: str = "") -> None:
     if sabotage:
-        os.fsync = kill_at(int(sabotage.partition(":")[2]))
-    run = simulate(Path(folder), progress=lambda row: print(row["round"], flush=True))
+        os.fsync = kill_at(int(sabotage.partition(":")[2]))  # type: ignore[assignment]  # narrower
+    run = simulate(Path(folder), progress=told)
     Path(model).write_bytes(run.model.params.tobytes())
 
 

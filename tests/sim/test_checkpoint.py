@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import signal
 import subprocess
 import sys
@@ -19,6 +18,8 @@ from hypothesis import strategies as st
 
 import tacit
 from tacit.base.errors import TacitError
+from tacit.sim.checkpoint import Checkpoints
+from tacit.sim.faults import Fault
 from tacit.sim.simulate import simulate as outcome_of
 from tests.sim import checkpoint_case as case
 
@@ -59,25 +60,26 @@ def stop_after(rounds: int) -> Any:
     return told
 
 
-def stopped(folder: Path, rounds: int, **arguments: Any) -> None:
+def stopped(folder: Path | Checkpoints, rounds: int, **arguments: Any) -> None:
     with pytest.raises(Stopped):
         case.simulate(folder, progress=stop_after(rounds), **arguments)
 
 
 def test_the_case_uses_what_a_checkpoint_must_hold() -> None:
     run = undisturbed()
-    assert len(run.history) == case.ROUNDS and run.problems
+    assert len(run.history) == case.ROUNDS - 1, "one round is given up"
+    assert run.problems
     assert run.outcome.models.memory(0) or run.outcome.models.memory(1)
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_killed_at_any_moment_and_resumed(tmp_path: Path, seed: int) -> None:
-    chance = random.Random(seed)
+    chance = np.random.default_rng(seed)
     model = tmp_path / "model"
     for _ in range(2):
         with process(tmp_path / "kept", str(model)) as running:
             assert running.stdout is not None
-            for _ in range(chance.randrange(1, 6)):
+            for _ in range(chance.integers(1, 6)):
                 running.stdout.readline()
             time.sleep(chance.uniform(0, 0.01))
             running.send_signal(signal.SIGKILL)
@@ -98,13 +100,13 @@ def test_killed_while_it_writes_a_checkpoint(tmp_path: Path, flush: int) -> None
 
 
 @settings(max_examples=20)
-@given(st.lists(st.integers(0, case.ROUNDS - 1), max_size=3), st.integers(1, 5))
+@given(st.lists(st.integers(0, case.ROUNDS - 3), max_size=3), st.integers(1, 5))
 def test_stopped_anywhere_with_checkpoints_now_and_then(stops: list[int], every: int) -> None:
     with TemporaryDirectory() as folder:
         kept = tacit.checkpoints(folder, every)
         for rounds in sorted(stops):
-            stopped(kept, rounds)  # type: ignore[arg-type]  # settings in place of a folder
-        run = case.simulate(kept)  # type: ignore[arg-type]  # the same
+            stopped(kept, rounds)
+        run = case.simulate(kept)
         assert same(run)
         assert len(list(Path(folder).glob("checkpoint-*.json"))) <= 2
 
@@ -139,7 +141,7 @@ def test_a_whole_damaged_folder_is_not_taken_for_an_empty_one(tmp_path: Path) ->
     stopped(tmp_path, 5)
     for path in tmp_path.glob("checkpoint-*"):
         path.write_text("{}")
-    with pytest.raises(TacitError, match="No checkpoint in .* can be read") as caught:
+    with pytest.raises(TacitError, match="No checkpoint in") as caught:
         case.simulate(tmp_path)
     assert caught.value.code == "run.checkpoint-damaged"
 
@@ -191,7 +193,7 @@ def test_a_failed_run_goes_on_from_its_last_round(tmp_path: Path) -> None:
     fails = np.isin(np.arange(case.ROUNDS), [6])
 
     def trouble(round_: int, client: int) -> Any:
-        return case.Fault(fail="round.lost" if fails[round_] else "")
+        return Fault(fail="round.lost" if fails[round_] else "")
 
     with pytest.raises(TacitError, match="Too few"):
         case.simulate(tmp_path, federation=plain, faults=trouble)

@@ -213,7 +213,7 @@ def test_metrics_travel_as_tallies_of_the_same_message() -> None:
 @settings(max_examples=25)
 @given(st.data())
 def test_any_schedule_of_faults_gives_a_mean_of_who_was_included(draw: st.DataObject) -> None:
-    """Generated delays, losses, repeats and failures: each round equals the included clients' mean."""
+    """Generated delays, losses, repeats, failures: each round is the included clients' mean."""
     fault = st.builds(
         Fault,
         st.floats(0, 20),

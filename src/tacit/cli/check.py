@@ -23,7 +23,7 @@ from tacit.plan.claims import Claim, Party
 from tacit.plan.federation import Federation
 from tacit.plan.policy import Policy, Verdict, accepts
 from tacit.plan.trust import Sentence, Trust, size, trust
-from tacit.record.folder import finite
+from tacit.record.folder import plain_claim
 
 
 class View(NamedTuple):
@@ -135,7 +135,7 @@ def as_plain(found: Findings) -> dict[str, Any]:
         "name": plan.federation.name,
         "digest": plan.digest,
         "statement": [sentence._asdict() for sentence in found.sentences],
-        "claims": [finite(to_plain(claim)) for claim in found.claims],
+        "claims": [plain_claim(claim) for claim in found.claims],
         "cost": to_plain(plan.cost),
         "team": to_plain(plan.team),
         "warnings": list(plan.warnings),

@@ -16,7 +16,7 @@ from tacit.cli.demo_text import show
 from tacit.cli.output import console, json_option, number, print_json
 from tacit.cli.simulate import run_folders
 from tacit.record.comparison import Comparison, Step
-from tacit.record.demo import CITED, SHOWN, four_hospitals
+from tacit.record.demo import SHOWN, four_hospitals
 from tacit.record.folder import Saved, write_run
 from tacit.record.plots import comparison, curves, images
 from tacit.record.report import report
@@ -56,7 +56,6 @@ def plain(compared: Comparison, saved: Saved) -> dict[str, Any]:
     """For programs."""
     run = compared[SHOWN].run
     return {
-        "data": CITED,
         **compared.plain(),
         "shown": SHOWN,
         "trust": [sentence._asdict() for sentence in run.trust.sentences],

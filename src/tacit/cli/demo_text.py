@@ -15,7 +15,7 @@ from tacit.cli.output import bullets, heading, show_grid
 from tacit.plan.claims import Party
 from tacit.plan.trust import size
 from tacit.record.comparison import Comparison, EvaluationSet, Result
-from tacit.record.demo import CITED, EPSILONS, SHOWN, SUMMED
+from tacit.record.demo import EPSILONS, SHOWN, SUMMED
 from tacit.record.folder import Saved
 
 NAMES = {Party.COORDINATOR: "coordinator", Party.CLIENT: "another\nhospital",
@@ -38,7 +38,7 @@ def _intro(screen: Console, compared: Comparison) -> None:
     heading(
         screen, "Four hospitals learned one model for heart disease; no record left its hospital"
     )
-    screen.print(Text(CITED, "dim"))
+    screen.print(Text(compared.source, "dim"))
     held = ", ".join(f"{found.name} {found.trained}" for found in compared.sets[:-1])
     screen.print(Text(f"Training patients: {held}; {compared.sets[-1].records} more to test on."))
 

@@ -15,6 +15,7 @@ VERBS = {
     "new": ("tacit.cli.new:new", "Make a folder with a federation that runs."),
     "check": ("tacit.cli.check:check", "Say who would see what, before anything runs."),
     "simulate": ("tacit.cli.simulate:simulate", "Run a federation on this computer."),
+    "tune": ("tacit.cli.tune:tune", "Choose method and learning rate by federated validation."),
     "runs": ("tacit.cli.runs:runs", "List, show, compare and export finished runs."),
     "data": ("tacit.cli.data:data", "Check a site's table against the data contract."),
     "demo": ("tacit.cli.demo:demo", "Federate four hospitals, in seconds."),

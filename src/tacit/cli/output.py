@@ -25,6 +25,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 USER_CODE = ("task.code-fails", "round.code-failed")
 """Errors behind which the user's own code failed."""
 
+STYLES = {"error": "bold red", "remedy": "bold green", "where": "bold"}
+
 ONE_OBJECT = "Print one JSON object and nothing else."
 
 
@@ -55,13 +57,18 @@ def show_error(error: TacitError, *, as_json: bool) -> None:
     if as_json:
         print_json({"error": error.as_dict()})
         return
+    told = {"error": error.cause, "remedy": error.remedy, "where": _user_line(error)}
+    said = [(word, Text(text)) for word, text in told.items() if text]
     screen = console(stderr=True)
-    lines = Text.assemble(("error  ", "bold red"), error.cause)
-    lines.append("\nremedy ", "bold green").append(error.remedy)
-    if place := _user_line(error):
-        lines.append("\nwhere  ", "bold").append(place)
-    lines.append(f"\n[{error.code}]", "dim")
-    screen.print(lines, soft_wrap=not screen.is_terminal)
+    if screen.is_terminal:
+        rows = Table.grid(padding=(0, 1))
+        for word, text in said:
+            rows.add_row(Text(word, STYLES[word]), text)
+        screen.print(rows)
+    else:
+        for word, text in said:
+            screen.print(Text(f"{word:6} ").append_text(text), soft_wrap=True)
+    screen.print(Text(f"[{error.code}]", "dim"))
 
 
 def _user_line(error: BaseException | None) -> str:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import click
 from rich.console import Console
@@ -18,6 +16,7 @@ from rich.text import Text
 from tacit.base.atomic import write_atomically
 from tacit.base.errors import TacitError
 from tacit.base.nearest import did_you_mean
+from tacit.cli.beside import Beside, cell
 from tacit.cli.output import (
     F,
     bullets,
@@ -48,7 +47,9 @@ SHOWN = (
 def runs_option(command: F) -> F:
     """`--runs`: where the run folders are."""
     kind = click.Path(path_type=Path)
-    option = click.option("--runs", "place", default="runs", show_default=True, type=kind)
+    option = click.option(
+        "--runs", "place", default="runs", show_default=True, type=kind, help="Where the runs are."
+    )
     return option(command)
 
 
@@ -75,7 +76,7 @@ def list_(place: Path, as_json: bool) -> None:
     show_grid(screen, grid(columns, rows, ("run", "saved")))
 
 
-@runs.command("show")
+@runs.command("show", short_help="Show how one run ended, and its last rounds.")
 @click.argument("name")
 @runs_option
 @json_option
@@ -92,7 +93,7 @@ def show(name: str, place: Path, as_json: bool) -> None:
     bullets(screen, [f"{run.folder}: {', '.join([ABOUT, *run.meta['files']])}"])
 
 
-@runs.command("compare")
+@runs.command("compare", short_help="Show where runs differ, side by side.")
 @click.argument("names", nargs=-1, required=True)
 @click.option("--to", type=click.Path(path_type=Path, dir_okay=False), help="Write a CSV file too.")
 @runs_option
@@ -109,7 +110,7 @@ def compare(names: tuple[str, ...], to: Path | None, place: Path, as_json: bool)
         beside.show(console())
 
 
-@runs.command("export")
+@runs.command("export", short_help="Write a run, or a part of it, as one file.")
 @click.argument("name")
 @click.option(
     "--to",
@@ -175,100 +176,11 @@ def _show_rounds(screen: Console, run: StoredRun) -> None:
     rows = run.history[-LAST:]
     tested = any("test_accuracy" in row for row in rows)
     names = [name for name in SHOWN if not (tested and name.startswith("reported"))]
-    told = {name: [_cell(row.get(name)) for row in rows] for name in names}
+    told = {name: [cell(row.get(name)) for row in rows] for name in names}
     columns = {name: cells for name, cells in told.items() if set(cells) - {"-"}}
     heading(screen, f"The last rounds of {len(run.history)}")
     lines = zip(*columns.values(), strict=True)
     show_grid(screen, grid([name.replace("_", " ") for name in columns], lines))
-
-
-def _cell(value: Any) -> str:
-    """A value of any kind, short."""
-    if value is None or value != value:
-        return "-"
-    whole = isinstance(value, float) and value.is_integer()
-    return f"{value:.0f}" if whole else f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-class Beside(NamedTuple):
-    """Runs side by side: rows of settings that differ, and rows of numbers, one column a run."""
-
-    names: tuple[str, ...]
-    settings: Mapping[str, Sequence[Any]]
-    numbers: Mapping[str, Sequence[float | None]]
-
-    @staticmethod
-    def of(found: Sequence[StoredRun]) -> Beside:
-        """Compare stored runs."""
-        flat = [_flat(run.federation.plain) | {"seed": run.meta["seed"]} for run in found]
-        settings = {key: [one.get(key) for one in flat] for key in dict.fromkeys(sum_keys(flat))}
-        differing = {key: row for key, row in settings.items() if any(v != row[0] for v in row)}
-        each = [_numbers(run.meta) for run in found]
-        numbers = {key: [one.get(key) for one in each] for key in dict.fromkeys(sum_keys(each))}
-        told = {key: row for key, row in numbers.items() if any(v is not None for v in row)}
-        return Beside(tuple(run.name for run in found), differing, told)
-
-    def plain(self) -> dict[str, Any]:
-        """For programs."""
-        return {
-            "runs": list(self.names),
-            "settings": dict(self.settings),
-            "numbers": dict(self.numbers),
-        }
-
-    def csv(self) -> str:
-        """One line a setting or number, one column a run."""
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(("what", *self.names))
-        for key, row in (*self.settings.items(), *self.numbers.items()):
-            writer.writerow((key, *("" if value is None else value for value in row)))
-        return text.getvalue()
-
-    def show(self, screen: Console) -> None:
-        """For people."""
-        heading(screen, "Settings that differ")
-        if self.settings:
-            self._table(screen, self.settings, "setting")
-        else:
-            bullets(screen, ["None: the same description and seed."])
-        heading(screen, "How they ended")
-        self._table(screen, self.numbers, "number")
-
-    def _table(self, screen: Console, rows: Mapping[str, Sequence[Any]], first: str) -> None:
-        cells = [(key, *(_cell(value) for value in row)) for key, row in rows.items()]
-        show_grid(screen, grid((first, *self.names), cells, (first,)))
-
-
-def sum_keys(each: Sequence[Mapping[str, Any]]) -> list[str]:
-    """All keys in the order in which they are met."""
-    return [key for one in each for key in one]
-
-
-def _flat(plain: Any, path: str = "") -> dict[str, Any]:
-    """`{"algorithm.lr": 0.5, "protect[0].kind": "clip"}`: one entry a setting."""
-    if isinstance(plain, Mapping):
-        pairs = [(f"{path}.{name}".lstrip("."), held) for name, held in plain.items()]
-    elif isinstance(plain, list) and any(isinstance(held, Mapping) for held in plain):
-        pairs = [(f"{path}[{i}]", held) for i, held in enumerate(plain)]
-    else:
-        return {path: plain}
-    return {key: value for name, held in pairs for key, value in _flat(held, name).items()}
-
-
-def _numbers(about: Mapping[str, Any]) -> dict[str, float | None]:
-    final = about["final"] or {}
-    return {
-        "rounds": about["rounds"]["counted"],
-        "test accuracy": final.get("accuracy"),
-        "worst client": final.get("worst_client"),
-        "spread": final.get("spread"),
-        "test loss": final.get("loss"),
-        "training loss": about["last"].get("train_loss"),
-        **{f"epsilon: one {key}": value for key, value in epsilons(about).items()},
-        "bytes moved": moved(about),
-        "failures": len(about["problems"]),
-    }
 
 
 def _as_json_file(run: StoredRun) -> str:

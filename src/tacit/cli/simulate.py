@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from tacit.cli.main import INTERRUPTED
 from tacit.cli.output import (
     bullets,
     console,
@@ -68,6 +69,11 @@ class Finished(NamedTuple):
     "--out", default="runs", show_default=True, type=click.Path(path_type=Path), help="Where to."
 )
 @click.option("--name", help="The run folder's name; by default the federation's and the time.")
+@click.option(
+    "--checkpoint",
+    type=click.Path(path_type=Path),
+    help="Keep the state after every round here, and go on from it if the run was stopped.",
+)
 @click.option("--quiet", is_flag=True, help="No progress, and only the folder's name at the end.")
 @json_option
 def simulate(
@@ -78,6 +84,7 @@ def simulate(
     seeds: int,
     out: Path,
     name: str | None,
+    checkpoint: Path | None,
     quiet: bool,
     as_json: bool,
 ) -> None:
@@ -98,8 +105,11 @@ def simulate(
         console(stderr=True).print(Text(source.told[:1].upper() + source.told[1:] + "."))
     finished = []
     for one_seed, folder in folders.items():
-        run = _simulated(federation, source, one_seed, quiet=quiet)
+        kept = checkpoint / f"seed{one_seed}" if checkpoint and seeds > 1 else checkpoint
+        run = _simulated(federation, source, one_seed, kept, quiet=quiet)
         if not (quiet or as_json):
+            for note in run.outcome.notices:
+                console(stderr=True).print(Text(note))
             _show(run, alone=seeds == 1)
         finished.append(Finished(run, write_run(run, folder)))
     _report(finished, source, quiet=quiet, as_json=as_json)
@@ -146,9 +156,19 @@ def _slug(name: str) -> str:
     return re.sub(r"[^\w.-]+", "-", name).strip("-.") or "run"
 
 
-def _simulated(federation: Federation, source: Source, seed: int, *, quiet: bool) -> Run:
-    with _progress(f"seed {seed}", federation.rounds, quiet=quiet) as told:
-        return run_simulation(federation, source.train, seed, source.test, progress=told)
+def _simulated(
+    federation: Federation, source: Source, seed: int, checkpoint: Path | None, *, quiet: bool
+) -> Run:
+    try:
+        with _progress(f"seed {seed}", federation.rounds, quiet=quiet) as told:
+            return run_simulation(
+                federation, source.train, seed, source.test, progress=told, checkpoint=checkpoint
+            )
+    except KeyboardInterrupt:
+        if checkpoint is None:
+            raise
+        click.echo(f"Stopped. The same command goes on from {checkpoint}.", err=True)
+        raise click.exceptions.Exit(INTERRUPTED) from None
 
 
 @contextmanager

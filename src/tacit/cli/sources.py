@@ -7,12 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from tacit.base.errors import TacitError
 from tacit.base.key import Key
 from tacit.base.nearest import did_you_mean
 from tacit.learn.code import load, user_code
 from tacit.learn.data import read_site
-from tacit.learn.examples import NamedClients, as_clients
+from tacit.learn.examples import Clients, NamedClients, as_clients
 from tacit.learn.heart import heart_disease, heart_disease_flamby
 from tacit.learn.mapping import SiteMapping
 from tacit.learn.partition import stratified
@@ -47,18 +49,22 @@ def find(description: Path, federation: Federation, data: str | None, test: str 
         return _with_usual_test(Source(held, None, told), name)
     fraction = _fraction(test)
     if fraction is not None:
-        train, tested = hold_out(as_clients(held), fraction)
+        classes = federation.data.classes if federation.data else 0
+        train, tested = hold_out(as_clients(held), fraction, stratify=classes > 0)
         return Source(train, tested, f"{told}; {fraction:.0%} of each client's records test")
     return Source(held, _held(test, "--test", federation), f"{told}; test data from {_words(test)}")
 
 
-def hold_out(clients: Any, fraction: float) -> tuple[NamedClients, NamedClients]:
-    """A fixed part of each client's records, stratified by label, to test on."""
+def hold_out(
+    clients: Clients, fraction: float, *, stratify: bool
+) -> tuple[NamedClients, NamedClients]:
+    """A fixed part of each client's records to test on, with its share of every class."""
     parts: list[tuple[Any, Any]] = []
     names = tuple(clients.name(i) for i in range(len(clients)))
     for i, name in enumerate(names):
         held = clients.examples(i)
-        train, test = stratified(held.y, fraction, Key.seed(0) / "test" / name)
+        labels = held.y if stratify and held.y.ndim == 1 else np.zeros(held.count)
+        train, test = stratified(labels, fraction, Key.seed(0) / "test" / name)
         if not (len(train) and len(test)):
             raise TacitError(
                 "run.no-test-split",
@@ -128,7 +134,7 @@ def _mapping(table: Path) -> SiteMapping | None:
     try:
         return mapping_from_toml(file.read_text("utf-8"), file.name)
     except UnicodeDecodeError as wrong:
-        raise TacitError("data.toml-syntax", file=file.name, problem=wrong) from wrong
+        raise TacitError("description.syntax", file=file.name, problem=wrong) from wrong
 
 
 def _fraction(given: str) -> float | None:

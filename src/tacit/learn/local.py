@@ -108,13 +108,7 @@ class Home:
 
         Neither is empty where there are two records.
         """
-        coins = (self.key / "held out").generator().random(self.held.count)
-        second = coins < fraction
-        if self.held.count > 1 and second.all():
-            second[np.argmax(coins)] = False
-        if self.held.count > 1 and not second.any():
-            second[np.argmin(coins)] = True
-        parts = (self.held.take(~second), self.held.take(second))
+        parts = hold_out(self.held, fraction, self.key / "held out")
         fit, check = (replace(self, held=held) for held in parts)
         return fit, check
 
@@ -126,6 +120,20 @@ class Home:
         """Loss and right answers of the offered model on this visit's records, if it has any."""
         batch = self.drawn()
         return self.task.evaluate(params, batch) if batch.count else Tallies(0.0, 0.0, 0.0)
+
+
+def hold_out(examples: Examples, fraction: float, key: Key) -> tuple[Examples, Examples]:
+    """Two parts of the records, the second with about `fraction` of them, by a coin a record.
+
+    The first has at least one, and the second too where there are two records.
+    """
+    coins = key.generator().random(examples.count)
+    second = coins < fraction
+    if second.all():
+        second[np.argmax(coins)] = False
+    if examples.count > 1 and not second.any():
+        second[np.argmin(coins)] = True
+    return examples.take(~second), examples.take(second)
 
 
 def _batches(count: int, steps: Steps, key: Key) -> Iterator[npt.NDArray[Any] | slice]:

@@ -20,7 +20,8 @@ from tacit.base.vector import Layout, Tensor, Vector
 from tacit.learn.contract import DataContract, check_examples
 from tacit.learn.examples import Examples
 from tacit.learn.losses import LOSSES, Loss
-from tacit.learn.task import Gradient, Tallies, clip_factors
+from tacit.learn.numpy_stacked import StackedNetwork
+from tacit.learn.task import NO_CLASSES, Gradient, Tallies, clip_factors
 
 Array = npt.NDArray[Any]
 
@@ -159,12 +160,16 @@ class Network:
         """Summed loss (without penalty) and right answers."""
         logits = self._logits(params, examples.x)
         losses, _ = self._loss.both(logits, examples.y)
-        right = float((self._loss.decide(logits) == examples.y).sum()) if self.classes else 0.0
+        right = float((self._loss.decide(logits) == examples.y).sum()) if self.classes else NO_CLASSES
         return Tallies(float(examples.count), float(losses.sum()), right)
 
     def predict(self, params: Vector, x: Array) -> Array:
         """Classes (int) or values (float), one a row."""
         return self._loss.decide(self._logits(params, x))
+
+    def stacked(self) -> StackedNetwork:
+        """The same for many clients at once (see `tacit.learn.stacked`)."""
+        return StackedNetwork(self.layout, self.l2, self._loss)
 
     def scores(self, params: Vector, x: Array) -> Array:
         """Probabilities of the classes (n, classes), or values (n,) for regression."""

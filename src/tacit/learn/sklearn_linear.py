@@ -17,7 +17,7 @@ from tacit.base.key import Key
 from tacit.base.vector import Layout, Tensor, Vector
 from tacit.learn.contract import check_examples
 from tacit.learn.examples import Examples
-from tacit.learn.task import Gradient, Tallies, clip_factors
+from tacit.learn.task import NO_CLASSES, Gradient, Tallies, clip_factors
 
 Array = npt.NDArray[Any]
 
@@ -150,7 +150,7 @@ class LinearModel:
         """Summed loss (without penalty) and right answers."""
         scores = self._scores(params, examples.x)
         losses, _ = self.loss.both(scores, examples.y)
-        right = float((self.loss.decide(scores) == examples.y).sum()) if self.classes else 0.0
+        right = float((self.loss.decide(scores) == examples.y).sum()) if self.classes else NO_CLASSES
         return Tallies(float(examples.count), float(losses.sum()), right)
 
     def predict(self, params: Vector, x: Array) -> Array:

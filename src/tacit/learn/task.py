@@ -20,6 +20,10 @@ class Gradient(NamedTuple):
     loss: float
 
 
+NO_CLASSES = float("nan")
+"""Right answers where there are no classes: regression has no accuracy, not one of zero."""
+
+
 class Tallies(NamedTuple):
     """Sums over examples of one evaluation; divide by `examples` for means."""
 
@@ -34,7 +38,7 @@ class Tallies(NamedTuple):
 
     @property
     def accuracy(self) -> float:
-        """Fraction right (NaN without examples); for regression the R2 numerator is not one."""
+        """Fraction right; NaN without examples or classes."""
         return self.correct / self.examples if self.examples else float("nan")
 
 

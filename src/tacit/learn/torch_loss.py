@@ -15,7 +15,7 @@ import numpy.typing as npt
 from tacit.base.errors import TacitError
 from tacit.base.extras import optional
 from tacit.learn.code import user_code
-from tacit.learn.task import Tallies
+from tacit.learn.task import NO_CLASSES, Tallies
 from tacit.learn.torch_flat import tensor_of
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ class SquaredError:
     def tallies(self, output: torch.Tensor, target: torch.Tensor) -> Tallies:
         """Nothing is right or wrong in a regression."""
         total = functional.mse_loss(output, like(target, output), reduction="sum")
-        return Tallies(float(target.numel()), float(total), 0.0)
+        return Tallies(float(target.numel()), float(total), NO_CLASSES)
 
     def decide(self, output: torch.Tensor) -> torch.Tensor:
         """The values; (n, 1) becomes (n,)."""
@@ -183,7 +183,8 @@ class Custom:
         """The mean loss times the number of labels."""
         count = float(target.numel())
         decided = self.decide(output)
-        right = (decided == target).sum() if self.classes and decided.shape == target.shape else 0
+        comparable = self.classes and decided.shape == target.shape
+        right = (decided == target).sum() if comparable else NO_CLASSES
         return Tallies(count, float(self.mean(output, target)) * count, float(right))
 
     def decide(self, output: torch.Tensor) -> torch.Tensor:

@@ -26,6 +26,7 @@ from tacit.learn.task import Gradient, Tallies
 from tacit.learn.torch_clipped import clipped_sum
 from tacit.learn.torch_flat import FlatModule, flatten, seeded, tensor_of
 from tacit.learn.torch_loss import Loss
+from tacit.learn.torch_stacked import StackedModule, stacked_module
 
 if TYPE_CHECKING:
     import torch
@@ -129,6 +130,10 @@ class TorchModel:
         self.flat.load(params, training=False)
         module.load_state_dict(self.flat.module.state_dict())
         return module.eval()
+
+    def stacked(self) -> StackedModule:
+        """The same for many clients at once; see `tacit.learn.stacked`."""
+        return stacked_module(self.flat, self.loss, self.floats, self.contract.shape)
 
     def _outputs(
         self, params: Vector, x: Array, of: Callable[[torch.Tensor], torch.Tensor]

@@ -10,6 +10,9 @@ from typing import final
 from tacit.plan.accounting import Event, epsilon
 from tacit.protect.form import Form, Noise, Team, Unit
 
+LARGEST_EPSILON = 100.0
+"""An epsilon above this bounds nothing that matters."""
+
 UNITS: tuple[Unit, ...] = ("record", "client")
 
 
@@ -35,8 +38,8 @@ class Claim:
 
     @property
     def holds(self) -> bool:
-        """Whether anything is promised."""
-        return math.isfinite(self.epsilon)
+        """Whether anything is promised; a likelihood ratio of e^100 is no promise."""
+        return self.epsilon <= LARGEST_EPSILON
 
 
 def event_for(party: Party, unit: Unit, before: Form, final_form: Form, team: Team) -> Event | None:

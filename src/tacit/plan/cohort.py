@@ -11,6 +11,9 @@ import numpy as np
 from tacit.base.errors import TacitError
 from tacit.base.key import Key
 
+_AT_ONCE = 1 << 16
+"""Coins tossed at once; the stream of coins does not depend on it."""
+
 
 class Cohort(Protocol):
     """A law by which clients are drawn for a round."""
@@ -106,8 +109,11 @@ class Poisson:
 
     def draw(self, clients: int, key: Key) -> tuple[int, ...]:
         """Independent coins; the number drawn varies."""
-        drawn = key.generator().random(clients) < self.rate
-        return tuple(int(i) for i in np.flatnonzero(drawn))
+        coins, drawn = key.generator(), []
+        for start in range(0, clients, _AT_ONCE):  # memory for the cohort, not for the population
+            some = coins.random(min(_AT_ONCE, clients - start)) < self.rate
+            drawn += [start + int(i) for i in np.flatnonzero(some)]
+        return tuple(drawn)
 
 
 COHORTS = {"everyone": Everyone, "fixed": Fixed, "poisson": Poisson}

@@ -18,11 +18,13 @@ from tacit.learn.fedrep import FedRep
 from tacit.learn.fedsgd import FedSGD
 from tacit.learn.finetune import FineTune
 from tacit.learn.ifca import IFCA
+from tacit.learn.kmeans import KMeansTask, Lloyd
 from tacit.learn.numpy import NumpyTask
 from tacit.learn.qffl import QFFL
 from tacit.learn.scaffold import Scaffold
 from tacit.learn.schema import Schema
 from tacit.learn.sklearn import SklearnTask
+from tacit.learn.statistics import StatisticsTask
 from tacit.learn.torch import TorchTask
 from tacit.plan.cohort import COHORTS
 from tacit.protect.balance import Balance
@@ -45,7 +47,7 @@ STAGES = _by_kind(
 )
 
 PARTS: dict[str, Kinds] = {
-    "task": _by_kind(NumpyTask, TorchTask, SklearnTask),
+    "task": _by_kind(NumpyTask, TorchTask, SklearnTask, StatisticsTask, KMeansTask),
     "algorithm": _by_kind(
         APFL,
         Ditto,
@@ -62,6 +64,7 @@ PARTS: dict[str, Kinds] = {
         FedYogi,
         FineTune,
         IFCA,
+        Lloyd,
         QFFL,
         Scaffold,
     ),

@@ -142,11 +142,8 @@ def _seen(plan: Plan) -> list[Sentence]:
 def _promised(plan: Plan) -> list[Sentence]:
     topic = "What is promised (differential privacy, add or remove one)"
     if plan.form.noise is None:
-        text = (
-            "Nothing: no noise is added, so the model may remember records."
-            if not plan.form.hidden
-            else "Nothing about the sum itself: no noise is added, so the model may remember records."
-        )
+        about = " about the sum itself" if plan.form.hidden else ""
+        text = f"Nothing{about}: no noise is added, so the model may remember records."
         return [Sentence(topic, text)]
     return [Sentence(topic, _claim(claim, plan)) for claim in plan.claims]
 

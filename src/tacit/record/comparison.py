@@ -135,11 +135,15 @@ class Result:
 @final
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """Every method's result on every evaluation set; the last set holds all test records."""
+    """Every method's result on every evaluation set; the last set holds all test records.
+
+    `source`: where the data comes from and under which licence.
+    """
 
     sets: tuple[EvaluationSet, ...]
     seeds: tuple[int, ...]
     results: tuple[Result, ...]
+    source: str = ""
 
     def __getitem__(self, name: str) -> Result:
         return {result.method.name: result for result in self.results}[name]
@@ -152,6 +156,7 @@ class Comparison:
     def plain(self) -> dict[str, Any]:
         """As plain data, for JSON."""
         return {
+            "data": self.source,
             "seeds": list(self.seeds),
             "test_sets": [found._asdict() for found in self.sets],
             "methods": [result.plain(self.sets) for result in self.results],
@@ -209,6 +214,7 @@ def compare(
     methods: Sequence[Method],
     seeds: Sequence[int],
     progress: Callable[[Step], None] | None = None,
+    source: str = "",
 ) -> Comparison:
     """Run every method once a seed, and evaluate each model on every client's test records."""
     count, total = itertools.count(), len(methods) * (1 + len(seeds))
@@ -219,7 +225,7 @@ def compare(
 
     results = tuple(_measure(method, data, seeds, tell) for method in methods)
     tell("done", results[-1].scores[-1].values[-1])
-    return Comparison(_sets(data), tuple(seeds), results)
+    return Comparison(_sets(data), tuple(seeds), results, source)
 
 
 def _measure(

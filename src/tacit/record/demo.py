@@ -40,7 +40,7 @@ def four_hospitals(
 ) -> Comparison:
     """Run the whole comparison; pure but for reading the bundled records."""
     data = heart_disease()
-    return compare(data, methods(data), seeds, progress)
+    return compare(data, methods(data), seeds, progress, CITED)
 
 
 def methods(data: FederatedData[Any]) -> tuple[Method, ...]:

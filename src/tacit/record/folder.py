@@ -30,6 +30,7 @@ import numpy.typing as npt
 import tacit
 from tacit.base.errors import TacitError
 from tacit.base.plain import to_plain
+from tacit.plan.claims import Claim
 from tacit.record.plots import Kind, curves, image
 from tacit.record.report import report
 from tacit.record.whole_folder import whole_folder
@@ -112,10 +113,16 @@ def describe(run: Run) -> dict[str, Any]:
         "bytes": {"up": outcome.bytes_up, "down": outcome.bytes_down},
         "last": finite(run.history[-1]) if run.history else {},
         "final": finite(_evaluation(run.final)) if run.final else None,
-        "claims": [finite(to_plain(claim)) for claim in run.claims],
+        "claims": [plain_claim(claim) for claim in run.claims],
         "problems": [_problem(problem) for problem in run.problems],
         "warnings": list(run.warnings),
     }
+
+
+def plain_claim(claim: Claim) -> dict[str, Any]:
+    """A claim as plain data; its epsilon is null where nothing is promised."""
+    plain: dict[str, Any] = finite(to_plain(claim))
+    return plain | {"epsilon": claim.epsilon if claim.holds else None}
 
 
 def as_json(plain: Any) -> str:

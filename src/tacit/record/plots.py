@@ -111,7 +111,8 @@ def curves(runs: Mapping[str, Run], path: str | os.PathLike[str] | None = None) 
     Raises `task.missing-extra`, `task.setting` for another ending, or `data.cannot-write`.
     """
     histories = {name: run.history for name, run in runs.items()}
-    panels = (_ACCURACY, _WORST, _LOSS) if len(runs) > 1 else (_ACCURACY, _LOSS)
+    right = (_ACCURACY, _WORST) if len(runs) > 1 else (_ACCURACY,)
+    panels = (*(right if any(map(classifies, runs.values())) else ()), _LOSS)
     shown = [(panel, found) for panel in panels if (found := _found(panel, histories))]
     with _styled():
         figure = _figure(4.4 * max(len(shown), 1), 3.5)
@@ -124,6 +125,12 @@ def curves(runs: Mapping[str, Run], path: str | os.PathLike[str] | None = None) 
     if path is not None:
         save(figure, path)
     return figure
+
+
+def classifies(run: Run) -> bool:
+    """Whether the run's task has classes, so that accuracy means something."""
+    contract = run.plan.federation.data
+    return contract is None or contract.classes > 0
 
 
 def comparison(compared: Comparison) -> Figure:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 import os
 import platform
 from collections.abc import Iterable, Sequence
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
     from tacit.record.comparison import Comparison
     from tacit.record.run import Run
+
+MOST = 50
+"""Clients, and failures, that are listed one by one."""
 
 _STYLE = files("tacit.record") / "report.css"
 
@@ -68,12 +72,19 @@ def _facts(run: Run) -> str:
     facts = [
         ("rounds that counted", f"{len(run.history)} of {team.rounds}"),
         ("clients", str(team.clients)),
-        ("accuracy on all test records", f"{100 * run.final.accuracy:.1f} %" if run.final else "-"),
+        _score(run),
         (f"epsilon of one {best.hides} against {best.against}", _spent(best)[0]),
         ("moved", size(run.bytes)),
     ]
     cells = "".join(f"<div><dt>{escape(k)}</dt><dd>{escape(v)}</dd></div>" for k, v in facts)
     return f"<dl>{cells}</dl>\n"
+
+
+def _score(run: Run) -> tuple[str, str]:
+    if run.final is None or plots.classifies(run):
+        share = run.final.accuracy if run.final else math.nan
+        return "accuracy on all test records", _percent(run, share)
+    return "mean loss on all test records", f"{run.final.loss:.3f}"
 
 
 def _simulated(run: Run) -> str:
@@ -102,17 +113,28 @@ def _learned(run: Run) -> list[str]:
     parts = [_picture(plots.curves({run.plan.federation.name: run}), "Learning curves of the run")]
     if run.final is None:
         return [*parts, "<p>No test records were given, so there is no exact evaluation.</p>"]
-    named = [*run.final.clients.items(), ("all clients", run.final.pooled)]
+    clients = list(run.final.clients.items())
+    if more := len(clients) > MOST:
+        clients = sorted(clients, key=lambda one: (one[1].accuracy, -one[1].mean_loss))[:MOST]
+    named = [*clients, ("all clients", run.final.pooled)]
     rows = [
-        (name, f"{one.examples:.0f}", f"{100 * one.accuracy:.1f} %", f"{one.mean_loss:.3f}")
+        (name, f"{one.examples:.0f}", _percent(run, one.accuracy), f"{one.mean_loss:.3f}")
         for name, one in named
     ]
-    spread = (
-        f"Worst client {100 * run.final.worst:.1f} %; standard deviation over clients "
-        f"{100 * run.final.spread:.1f} points."
-    )
+    said = [
+        f"Worst client {_percent(run, run.final.worst)}; standard deviation over clients "
+        f"{_percent(run, run.final.spread)}."
+    ] * plots.classifies(run)
+    if more:
+        said.append(f"Of {len(run.final.clients)} clients the {MOST} worst are listed.")
     head = ("test records of", "records", "accuracy", "mean loss")
-    return [_table(head, rows, total=True), _paragraph(spread), *parts]
+    return [_table(head, rows, total=True), *map(_paragraph, said), *parts]
+
+
+def _percent(run: Run, share: float) -> str:
+    """An accuracy; a dash for regression, and for a client without test records."""
+    shown = plots.classifies(run) and math.isfinite(share)
+    return f"{100 * share:.1f} %" if shown else "-"
 
 
 def _compared(compared: Comparison) -> list[str]:
@@ -134,7 +156,9 @@ def _compared(compared: Comparison) -> list[str]:
         f"would move a figure by about {_chance(compared)}. Naming the commoner class "
         "is what needs no model at all. The rest of this page is about one run of one of them."
     )
+    credit = [_paragraph(f"Data: {compared.source}.")] if compared.source else []
     return [
+        *credit,
         _paragraph(text),
         _table(("method", *names, "epsilon of a record", "moved"), rows, total=True),
         _picture(plots.comparison(compared), "Accuracy of each method on each test set"),
@@ -184,9 +208,11 @@ def _trouble(run: Run) -> list[str]:
     if run.problems:
         rows = [
             (str(one.round + 1), one.client, one.error.cause, one.error.remedy)
-            for one in run.problems
+            for one in run.problems[:MOST]
         ]
         parts.append(_table(("round", "client", "what", "what to do"), rows, words=(1, 2, 3)))
+    if len(run.problems) > MOST:
+        parts.append(_paragraph(f"The first {MOST} of {len(run.problems)} failures are listed."))
     return parts or ["<p>None.</p>"]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 import os
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,6 +20,7 @@ from tacit.plan.trust import Trust, size, trust
 from tacit.sim import simulate as sim
 from tacit.sim.backend import Problem
 from tacit.sim.checkpoint import Checkpoints
+from tacit.sim.devices import Devices
 from tacit.sim.engine import Outcome, Progress, Row
 from tacit.sim.evaluate import Evaluation
 from tacit.sim.faults import Faults, none
@@ -107,7 +109,9 @@ class Run:
             f"{self.plan.federation.name}: {len(self.history)} of {self.plan.team.rounds} rounds, "
             f"{size(self.bytes)} moved, {len(self.problems)} failures"
         ]
-        if self.final:
+        if self.final and math.isnan(self.final.accuracy):
+            lines.append(f"test loss {self.final.loss:.4f} (exact: simulation)")
+        elif self.final:
             lines.append(
                 f"test accuracy {self.final.accuracy:.3f}, worst client {self.final.worst:.3f}, "
                 f"spread {self.final.spread:.3f} (exact: simulation)"
@@ -144,17 +148,21 @@ def simulate(
     faults: Faults = none,
     progress: Progress | None = None,
     checkpoint: Checkpoints | str | os.PathLike[str] | None = None,
+    engine: str = "exact",
+    devices: Devices | None = None,
 ) -> Run:
     """Run a federation on this computer, through the same turns as a deployment.
 
     `data`: `{name: (x, y)}`, a list of `(x, y)`, a `Clients`, or a `FederatedData` such as
     `tacit.data.heart_disease()`; `test`: the same for evaluation. All randomness, noise included,
     follows from `seed`. `checkpoint`: a folder from which the run goes on if it was stopped, to the
-    same bits; `tacit.checkpoints(folder, every=10)` writes there less often. Raises `TacitError`
-    with code, cause and remedy.
+    same bits; `tacit.checkpoints(folder, every=10)` writes there less often. `engine`: "exact" goes
+    client by client, "stacked" computes many clients at once, with weights within 1e-4 of that,
+    "auto" takes what is fastest. `devices`: how fast clients are and when they are there, in virtual
+    time (see `tacit.devices`). Raises `TacitError` with code, cause and remedy.
     """
     plan = federation.plan()
-    outcome = sim.simulate(plan, data, seed, test, faults, progress, checkpoint)
+    outcome = sim.simulate(plan, data, seed, test, faults, progress, checkpoint, engine, devices)
     return Run(plan, outcome, seed, sim.noise_warnings(plan, as_clients(data)))
 
 

@@ -24,6 +24,7 @@ from tacit.base.key import Key
 from tacit.learn.examples import Clients, NamedClients
 from tacit.plan.build import Plan
 from tacit.round.events import Event, event_from_plain, event_to_plain
+from tacit.sim.devices import Devices
 from tacit.sim.snapshot import (
     FORMAT,
     Damaged,
@@ -86,12 +87,19 @@ _IN_WORDS = {
 
 
 def about(
-    plan: Plan, key: Key, engine: str, data: Clients, test: Clients | None, devices: Any = None
+    plan: Plan,
+    key: Key,
+    engine: str,
+    data: Clients,
+    test: Clients | None,
+    devices: Devices | None = None,
 ) -> About:
     """The identity of a run. The seed is named by a hash that does not give it away."""
     seed = (key / "checkpoint").secret.hex()[:16]
     tested = "" if test is None else fingerprint(test)
-    return About(plan.digest, seed, engine, fingerprint(data), tested, str(devices or ""))
+    return About(
+        plan.digest, seed, engine, fingerprint(data), tested, devices.digest if devices else ""
+    )
 
 
 def fingerprint(clients: Clients) -> str:

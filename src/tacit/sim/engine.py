@@ -39,9 +39,10 @@ from tacit.round.events import (
 from tacit.round.machine import Rules, Run, begin, fold, step
 from tacit.sim.backend import Backend, Problem, Receipt, Refusal
 from tacit.sim.checkpoint import Checkpoints, Keeper, about
+from tacit.sim.devices import Devices, Fleet
 from tacit.sim.evaluate import Evaluation, evaluate
 from tacit.sim.exact import Exact, digest
-from tacit.sim.faults import Faults, none
+from tacit.sim.faults import Fault, Faults, none
 from tacit.sim.personal import Models
 from tacit.sim.snapshot import Snapshot
 
@@ -80,17 +81,20 @@ def run_plan(
     progress: Progress | None = None,
     backend: Backend | None = None,
     checkpoint: Checkpoints | None = None,
+    devices: Devices | None = None,
 ) -> Outcome:
     """Run a plan to its end; raises `round.quorum` when too few clients can answer.
 
-    With `checkpoint` it goes on from where an earlier run of the same plan was stopped.
+    With `checkpoint` it goes on from where an earlier run of the same plan was stopped; `devices`
+    say how long answers take, and who is there.
     """
     chosen = backend or Exact(plan, clients, key)
     keeper = None
     if checkpoint:
-        keeper = Keeper(checkpoint, about(plan, key, type(chosen).__name__, clients, test))
+        keeper = Keeper(checkpoint, about(plan, key, type(chosen).__name__, clients, test, devices))
+    fleet = devices.at(plan, clients, key) if devices else None
     try:
-        return _Engine(plan, clients, key, test, faults, progress, chosen, keeper).run()
+        return _Engine(plan, clients, key, test, faults, progress, chosen, keeper, fleet).run()
     finally:
         chosen.close()
 
@@ -109,10 +113,11 @@ class _Engine:
         progress: Progress | None,
         backend: Backend,
         keeper: Keeper | None,
+        fleet: Fleet | None,
     ) -> None:
         self.plan, self.clients, self.key, self.test = plan, clients, key, test
         self.faults, self.progress, self.backend = faults, progress, backend
-        self.keeper = keeper
+        self.keeper, self.fleet = keeper, fleet
         self.clock = VirtualClock()
         self.later: list[tuple[float, int, Event]] = []
         self.state: State = plan.algorithm.start(plan.start(key / "start"))
@@ -219,7 +224,11 @@ class _Engine:
     def _draw(self, effect: Draw) -> None:
         federation = self.plan.federation
         key = self.key / "cohort" / effect.round
-        cohort = federation.cohort.draw(federation.clients, key)
+        if self.fleet:
+            self.clock.advance(self.fleet.begins(self.clock.now()) - self.clock.now())
+            cohort = self.fleet.cohort(key, self.clock.now())
+        else:
+            cohort = federation.cohort.draw(federation.clients, key)
         self.backend.open(effect.round, self.plan.algorithm.offer(self.state))
         self.losses.clear()
         deadline = self.clock.now() + federation.deadline if federation.deadline else 0.0
@@ -234,16 +243,26 @@ class _Engine:
         self.bytes_down += self.plan.cost.down * len(asks)
         for client, fault in faults.items():
             if fault.fail:
-                self._deliver(client, self._lost(round_, client, fault.fail))
+                self._deliver(client, self._lost(round_, client, fault.fail), 0)
         able = [client for client, fault in faults.items() if not fault.fail]
         for result in self.backend.take(able):
-            self._deliver(result.client, self._heard(round_, result))
+            records = result.examples if isinstance(result, Receipt) else 0
+            self._deliver(result.client, self._heard(round_, result), records)
 
-    def _deliver(self, client: int, event: Event) -> None:
-        fault = self.faults(self.machine.round, client)
+    def _fate(self, client: int, records: int) -> Fault:
+        """What happens to the client's answer on its way."""
+        round_ = self.machine.round
+        fault = self.faults(round_, client)
+        if self.fleet is None:
+            return fault
+        return self.fleet.fault(round_, client, records, self.clock.now(), fault)
+
+    def _deliver(self, client: int, event: Event, records: int) -> None:
+        fault = self._fate(client, records)
         if fault.drop:
             if not self.plan.federation.deadline:
-                self._soon(Failed(self.machine.round, client, "round.lost"))
+                delay = fault.delay if self.fleet else 0.0
+                self._soon(Failed(self.machine.round, client, "round.lost"), delay)
             return
         for copy in range(1 + fault.repeats):
             self._soon(event, fault.delay + copy)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import Any
 
 from tacit.base.errors import TacitError
@@ -14,8 +15,13 @@ from tacit.plan.federation import Federation
 from tacit.plan.warn import too_noisy
 from tacit.protect.recipes import plain
 from tacit.sim.checkpoint import Checkpoints, as_checkpoints
+from tacit.sim.devices import Devices
 from tacit.sim.engine import Outcome, Progress, run_plan
+from tacit.sim.engines import backend_named, told
 from tacit.sim.faults import Faults, none
+
+_ASKED = 256
+"""Clients by index that are asked how many records they hold, to warn of too much noise."""
 
 
 def simulate(
@@ -26,13 +32,18 @@ def simulate(
     faults: Faults = none,
     progress: Progress | None = None,
     checkpoint: Checkpoints | str | os.PathLike[str] | None = None,
+    engine: str = "exact",
+    devices: Devices | None = None,
 ) -> Outcome:
-    """Run a federation on this computer, client by client.
+    """Run a federation on this computer.
 
     `data`: what `as_clients` accepts, or a `FederatedData` (then `test` is its test part).
     Randomness, noise included, follows from `seed`: a simulation's noise is not secret.
     `checkpoint`: a folder in which the run leaves its state after every round, and from which it
     goes on if it was stopped (see `tacit.sim.checkpoint.checkpoints`).
+    `devices`: how fast clients are and when they are there, in virtual time (see `tacit.devices`).
+    `engine`: "exact" goes client by client; "stacked" computes many clients at once, with the same
+    batches and weights within 1e-4; see `tacit.sim.engines`.
     """
     plan = federation if isinstance(federation, Plan) else build(federation)
     clients = as_clients(data)
@@ -40,7 +51,10 @@ def simulate(
     tested = None if test is None else as_clients(test)
     check_clients(plan, clients)
     kept = None if checkpoint is None else as_checkpoints(checkpoint)
-    return run_plan(plan, clients, Key.seed(seed), tested, faults, progress, checkpoint=kept)
+    key = Key.seed(seed)
+    backend = backend_named(engine, plan, clients, key)
+    outcome = run_plan(plan, clients, key, tested, faults, progress, backend, kept, devices)
+    return replace(outcome, notices=(*outcome.notices, *told(backend)))
 
 
 def check_clients(plan: Plan, clients: Clients) -> None:
@@ -60,9 +74,16 @@ def noise_warnings(plan: Plan, clients: Clients) -> tuple[str, ...]:
     """The plan's warnings, and for record sums the one that needs the number of records."""
     if not plan.form.record_sum or plan.form.noise is None:
         return plan.warnings
-    records = sum(clients.examples(i).count for i in range(len(clients)))
+    records = records_held(clients)
     share = plan.team.cohort / plan.team.clients * plan.form.rate
     return (*plan.warnings, *too_noisy(plan.form, plan.team, records * share, "records"))
+
+
+def records_held(clients: Clients) -> float:
+    """Records of all clients together; of many that are not in memory, estimated from some."""
+    every = 1 if isinstance(clients, NamedClients) else max(1, len(clients) // _ASKED)
+    some = range(0, len(clients), every)
+    return sum(clients.examples(i).count for i in some) * len(clients) / len(some)
 
 
 def alone(federation: Federation) -> Federation:

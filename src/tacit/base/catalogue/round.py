@@ -41,6 +41,11 @@ ROUND: dict[str, Entry] = {
         "The answer of client {client} was lost.",
         "Check the client's connection; it takes part in later rounds.",
     ),
+    "round.process-died": Entry(
+        "The process that computed the turn of client {client} in round {round} {why}; and so did "
+        "the one that tried again.",
+        "Run that client's turn alone, with more memory or fewer processes (`workers`).",
+    ),
     "run.stopped": Entry(
         "The run was stopped in round {round}.",
         "Start it again when you are ready.",

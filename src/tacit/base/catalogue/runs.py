@@ -13,6 +13,14 @@ RUNS: dict[str, Entry] = {
         "No client {client!r} was in this run.",
         "{hint}Name a client of the run, or give its index.",
     ),
+    "run.tune-no-candidate": Entry(
+        "None of the candidates could be trained. The last cause: {problem}",
+        "Compare lower learning rates, or methods that the protections allow.",
+    ),
+    "run.tune-no-score": Entry(
+        "A regression has no bounded score, so validation under privacy noise cannot be noised.",
+        "Choose the method and the learning rate on public data, or without noise on mock data.",
+    ),
     "run.no-data": Entry(
         "There is no data to simulate with: {file} has no function {function}().",
         "Add `def {function}()` that returns {{client: (x, y)}}, or say where the data is: --data "
@@ -91,6 +99,57 @@ RUNS: dict[str, Entry] = {
     "run.not-storable": Entry(
         "{name} is of the type {kind}, which a checkpoint or a store of memories cannot hold.",
         "Keep state as numpy arrays, numbers and texts, in lists, tuples and dictionaries.",
+    ),
+    "run.csv-line": Entry(
+        "{file}, line {line}: {problem}.",
+        "Mend that line of the file; the how-to on devices shows both kinds of files.",
+    ),
+    "run.device-missing": Entry(
+        "Client {client} has no line in {file}, so its device is not known.",
+        "Add a line for it: client,step,down,up.",
+    ),
+    "run.nobody-there": Entry(
+        "After {moment:g} virtual seconds the trace never again has {needed} clients there at once.",
+        "Lower the quorum, let the trace repeat with `period`, or give a longer one.",
+    ),
+    "run.trace-amplification": Entry(
+        "The plan claims privacy for clients that are drawn by independent coins, but with a trace "
+        "of who is there, whom a round can draw depends on how long earlier rounds took and so on "
+        "who was drawn for them.",
+        "Leave the trace out, or draw a fixed number of clients, by which nothing is claimed.",
+    ),
+    "run.engine": Entry(
+        "There is no engine {engine!r}.",
+        "{hint}Choose one of: {known}.",
+    ),
+    "run.worker-main": Entry(
+        "The code {code} is part of the script or notebook itself, which other processes cannot "
+        "import.",
+        'Move it to a module of its own and import it from there, or choose engine="exact".',
+    ),
+    "run.worker-send": Entry(
+        "The {what} cannot be sent to other processes: {problem}.",
+        "Define its classes at the top level of a module that can be imported (not in the script "
+        'or notebook itself) and let it hold paths, not open files; or choose engine="exact".',
+    ),
+    "run.worker-start": Entry(
+        "A worker process {why} before it could begin.",
+        'Ask for fewer with `workers`, free some memory, or choose engine="exact".',
+    ),
+    "run.worker-failed": Entry(
+        "A worker process cannot go on: {problem}.",
+        'Run with engine="exact" to see whether it is the code of the task or the processes.',
+    ),
+    "run.answer-lost": Entry(
+        "The answer of client {client} to round {round} was lost with its process, and computing "
+        "it again failed: {problem}.",
+        "Turns must follow from the data and tacit's keys alone: look for other randomness, "
+        'clocks or files in the code of the task; or choose engine="exact".',
+    ),
+    "run.no-shared-memory": Entry(
+        "The engine needs {wanted} MB of shared memory, and {free} MB are free.",
+        "Make /dev/shm larger (in a container: --shm-size), pass clients that read their data "
+        'when they are asked, or choose engine="exact".',
     ),
     "run.format": Entry(
         "The run folder {folder} has format {found}; this version of tacit reads format {known}.",

@@ -13,6 +13,14 @@ TASK: dict[str, Entry] = {
         "The task does not know the shape of an example or the number of classes.",
         "Pass `data=` to the Federation: a Schema, or tacit.arrays(shape=..., classes=...).",
     ),
+    "task.lloyd": Entry(
+        "lloyd() moves centroids, and the task's model has none.",
+        "Use it with tacit.statistics.kmeans(...), or choose another algorithm.",
+    ),
+    "task.no-statistics": Entry(
+        "The model is one of a {kind}, not of a closed form of tacit.statistics.",
+        "Read its parameters with model.arrays().",
+    ),
     "task.missing-extra": Entry(
         "{feature} needs the package {package}, which is not installed.",
         'Install it with: pip install "tacit[{extra}]"',

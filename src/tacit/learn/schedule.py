@@ -1,0 +1,201 @@
+"""Which records a block of clients takes at which step: the batches of `local`, side by side.
+
+Clients are rows, longest first, so that those who have finished are a suffix that is dropped.
+A step's batches lie in slots of one width; where a client has fewer records than the slot, its
+share of the loss is zero there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, NamedTuple, final
+
+import numpy as np
+import numpy.typing as npt
+
+from tacit.base.vector import Rows
+from tacit.learn.algorithm import Steps
+from tacit.learn.examples import Examples
+
+Array = npt.NDArray[Any]
+Ints = npt.NDArray[np.int64]
+Dtypes = tuple[np.dtype[Any], np.dtype[Any]]
+Order = Callable[[int, int], Array]
+"""(client, pass) -> the order in which the client takes its records in that pass."""
+
+WASTE = 0.15
+"""The largest part of all slots that may be padding before a step is cut into parts."""
+
+WINDOW = 2**25
+"""Bytes of features laid out at once."""
+
+
+class Batch(NamedTuple):
+    """One minibatch of some clients: x (clients, slots, ...), y, and each example's share.
+
+    `share` (clients, slots) is 1 / (the client's examples) where there is one, and 0 elsewhere.
+    """
+
+    x: Array
+    y: Array
+    share: Rows
+
+
+class Part(NamedTuple):
+    """Neighbouring rows of a block, and their batch."""
+
+    rows: slice
+    batch: Batch
+
+
+@final
+@dataclass(frozen=True)
+class Workspace:
+    """Arrays that are used again: fresh memory costs as much as the arithmetic on it."""
+
+    held: dict[str, Array] = field(default_factory=dict)
+
+    def array(self, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+        """An array with any content; the next one of that name takes its memory."""
+        size = int(np.prod(shape)) * dtype.itemsize
+        if name not in self.held or self.held[name].size < size:
+            self.held[name] = np.empty(size, np.uint8)
+        return self.held[name][:size].view(dtype).reshape(shape)
+
+
+@final
+@dataclass(frozen=True)
+class Schedule:
+    """Step sizes of clients with `counts` records each; see `tacit.learn.local`."""
+
+    counts: Ints
+    steps: Steps
+
+    def __post_init__(self) -> None:
+        if (np.diff(self.total) > 0).any():
+            raise ValueError("clients with more steps come first")
+
+    @cached_property
+    def size(self) -> Ints:
+        """Records in a full batch of each client."""
+        batch = self.steps.batch
+        return np.minimum(batch, self.counts) if batch else self.counts
+
+    @cached_property
+    def per_pass(self) -> Ints:
+        """Steps of one pass."""
+        return -(-self.counts // self.size)
+
+    @cached_property
+    def total(self) -> Ints:
+        """Steps of each client."""
+        if self.steps.steps:
+            return np.full_like(self.counts, self.steps.steps)
+        return self.steps.epochs * self.per_pass
+
+    @cached_property
+    def width(self) -> int:
+        """Slots of a step."""
+        return int(self.size.max())
+
+    @cached_property
+    def lengths(self) -> Ints:
+        """Records of each client at each step (clients, steps); 0 when it has finished."""
+        step = np.arange(self.total[0])
+        done = (step % self.per_pass[:, None]) * self.size[:, None]
+        left = np.minimum(self.counts[:, None] - done, self.size[:, None])
+        return np.where(step < self.total[:, None], left, 0)
+
+    @cached_property
+    def active(self) -> list[int]:
+        """Clients that have not finished, by step."""
+        found: list[int] = np.count_nonzero(self.lengths, axis=0).tolist()
+        return found
+
+    @cached_property
+    def waste(self) -> float:
+        """The part of slots that would be padding if no step were cut."""
+        return 1.0 - float(self.lengths.sum()) / (sum(self.active) * self.width)
+
+    def parts(self, step: int) -> Iterator[tuple[int, int, int]]:
+        """Neighbouring clients that are computed together: first, end, and their width."""
+        if self.waste <= WASTE:
+            yield 0, self.active[step], self.width
+            return
+        lengths = self.lengths[: self.active[step], step].tolist()
+        first = filled = width = 0
+        for end, length in enumerate(lengths):
+            slots = max(width, length) * (end - first + 1)
+            if end > first and filled + length < (1 - WASTE) * slots:
+                yield first, end, width
+                first, filled, width = end, 0, 0
+            filled, width = filled + length, max(width, length)
+        yield first, len(lengths), width
+
+
+@final
+@dataclass(frozen=True)
+class Loader:
+    """Lays the records of a block's clients into slots, as many steps at once as a window holds."""
+
+    schedule: Schedule
+    held: Sequence[Examples]
+    dtypes: Dtypes
+    floats: np.dtype[Any]
+    order: Order
+    space: Workspace
+
+    def steps(self) -> Iterator[list[Part]]:
+        """The parts of every step; arrays are good until the next step is asked for."""
+        plan, end = self.schedule, len(self.schedule.active)
+        many = self._many()
+        for first in range(0, end, many):
+            last = min(first + many, end)
+            window = self._window(first, last)
+            for step in range(first, last):
+                at = (step - first) * plan.width
+                yield [
+                    Part(slice(a, b), Batch(*(one[a:b, at : at + width] for one in window)))
+                    for a, b, width in plan.parts(step)
+                ]
+
+    def _many(self) -> int:
+        """Steps of one window."""
+        plan, one = self.schedule, self.held[0].x[:1]
+        each = one.size * self.dtypes[0].itemsize * plan.width * len(self.held)
+        return max(1, WINDOW // max(each, 1))
+
+    def _window(self, first: int, last: int) -> tuple[Array, Array, Rows]:
+        plan = self.schedule
+        clients, slots = plan.active[first], (last - first) * plan.width
+        x, y = (
+            self.space.array(name, (clients, slots, *one.shape[1:]), dtype)
+            for name, one, dtype in zip("xy", self.held[0], self.dtypes, strict=True)
+        )
+        for client in range(clients):
+            self._fill(client, first, last, x[client], y[client])
+        lengths = plan.lengths[:clients, first:last, None]
+        real = np.arange(plan.width) < lengths
+        share = (real / np.maximum(lengths, 1)).astype(self.floats)
+        return x, y, share.reshape(clients, slots)
+
+    def _fill(self, client: int, first: int, last: int, x: Array, y: Array) -> None:
+        """One client's slots of steps `first` to `last`; slots without a record are zero."""
+        plan, held = self.schedule, self.held[client]
+        width, count = plan.width, held.count
+        size, per_pass = int(plan.size[client]), int(plan.per_pass[client])
+        step, end = first, min(last, int(plan.total[client]))
+        while step < end:
+            turn, within = divmod(step, per_pass)
+            after = min(end, (turn + 1) * per_pass)
+            start, stop = within * size, min((within + after - step) * size, count)
+            rows: Any = slice(start, stop)
+            if plan.steps.shuffle:
+                rows = self.order(client, turn)[rows]
+            at = (step - first) * width
+            filled, over = at + stop - start, (after - first) * width
+            x[at:filled], y[at:filled] = held.x[rows], held.y[rows]
+            x[filled:over], y[filled:over] = 0, 0
+            step = after

@@ -1,0 +1,123 @@
+"""Answers of a block as rows: packed, and summed; at once where the chain only scales and adds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import final
+
+import numpy as np
+import numpy.typing as npt
+
+from tacit.base.vector import Rows, Vector
+from tacit.learn.algorithm import Contribution
+from tacit.learn.task import Tallies
+from tacit.plan.build import Plan
+from tacit.protect.stage import At
+from tacit.protect.sum import PlainSum
+from tacit.protect.weigh import Weigh
+from tacit.round.turn import Memories, pack
+
+Counts = npt.NDArray[np.int64]
+
+VISITED = ("algorithm", "personal")
+"""Memories that visits keep, without a clients axis; those of stages have one (1, dim)."""
+
+
+@final
+@dataclass(frozen=True)
+class Fold:
+    """How rows add up.
+
+    `linear`: the chain's client half is a factor for each block of a row, so rows are kept as they
+    left the algorithm, and their sum is one contraction.
+    """
+
+    plan: Plan
+    linear: bool
+
+    @staticmethod
+    def of(plan: Plan) -> Fold:
+        """The fold of a plan's chain."""
+        stages = [step.stage for step in plan.client_steps]
+        return Fold(plan, all(isinstance(stage, Weigh | PlainSum) for stage in stages))
+
+    def total(self, rows: Rows, counts: Counts) -> Vector:
+        """Sum of answers, from rows as a block keeps them; in float64 or int64."""
+        if not self.linear:
+            return np.sum(rows, axis=0, dtype=np.int64 if rows.dtype.kind == "i" else np.float64)
+        factors, total = self._factors(counts), np.empty(rows.shape[1])
+        for place, span in enumerate(self.plan.message.spans.values()):
+            total[span] = factors[:, place].astype(rows.dtype) @ rows[:, span]
+        return total
+
+    def _factors(self, counts: Counts) -> Rows:
+        """What the chain multiplies each block of each row by: one coordinate of each, sent up."""
+        rows: Rows = np.ones((len(counts), len(self.plan.message.blocks)))
+        for stage, before, after in self.plan.client_steps:
+            small = replace(before, blocks=tuple(replace(b, size=1) for b in before.blocks))
+            rows, _ = stage.up(rows, None, At(small, after, (), counts))
+        return rows
+
+
+def pack_rows(
+    plan: Plan, found: Contribution, reports: Sequence[Tallies] | None, room: Rows
+) -> Rows:
+    """As `tacit.round.turn.pack`, for a contribution with a leading clients axis, into `room`."""
+    weights = np.broadcast_to(found.weight, len(room))
+    if reports is not None:
+        for i, report in enumerate(reports):
+            extra = {name: value[i] for name, value in found.extra.items()}
+            room[i] = pack(plan, Contribution(found.update[i], weights[i], 0.0, extra), report)
+        return room
+    trained = plan.algorithm.width * plan.layout.trained
+    parts = {"update": found.update[:, :trained], "buffers": found.update[:, trained:]}
+    parts["weight"] = weights[:, None]
+    parts |= {f"algorithm:{name}": value for name, value in found.extra.items()}
+    for name, span in plan.message.spans.items():
+        room[:, span] = parts[name]
+    return room
+
+
+def form_of(tree: Any) -> Any:
+    """What memories must share to be stacked: names, shapes and types."""
+    if isinstance(tree, dict):
+        return tuple((name, form_of(held)) for name, held in tree.items())
+    if isinstance(tree, list | tuple):
+        return (type(tree).__name__, *map(form_of, tree))
+    return (tree.shape, tree.dtype.str) if isinstance(tree, np.ndarray) else type(tree).__name__
+
+
+def stacked_memories(each: Sequence[Memories]) -> Memories:
+    """Memories of one form with a leading clients axis; what stages keep has one already."""
+    return {
+        name: _stack([one[name] for one in each])
+        if name in VISITED
+        else np.concatenate([one[name] for one in each])
+        for name in each[0]
+    }
+
+
+def memory_at(stacked: Memories, place: int) -> Memories:
+    """One client's memory, in arrays of its own."""
+    return {
+        name: _row(tree, place) if name in VISITED else tree[place : place + 1].copy()
+        for name, tree in stacked.items()
+    }
+
+
+def _stack(trees: Sequence[Any]) -> Any:
+    first = trees[0]
+    if isinstance(first, dict):
+        return {name: _stack([tree[name] for tree in trees]) for name in first}
+    if isinstance(first, list | tuple):
+        return type(first)(_stack(list(held)) for held in zip(*trees, strict=True))
+    return None if first is None else np.stack(trees)
+
+
+def _row(tree: Any, place: int) -> Any:
+    if isinstance(tree, dict):
+        return {name: _row(held, place) for name, held in tree.items()}
+    if isinstance(tree, list | tuple):
+        return type(tree)(_row(held, place) for held in tree)
+    return None if tree is None else tree[place].copy()

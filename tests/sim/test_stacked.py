@@ -1,0 +1,33 @@
+"""The stacked backend gives the exact one's numbers: every algorithm, ragged sizes, any chain."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tacit
+from tacit.learn.algorithm import AlgorithmSpec
+from tests.sim.stacking import SIZES, algorithms, apart, both, data, federation
+
+TASKS: dict[str, tuple[Any, int]] = {
+    "logistic": (tacit.numpy.logistic_regression(), 3),
+    "binary": (tacit.numpy.logistic_regression(l2=0.01), 2),
+    "mlp": (tacit.numpy.mlp((6, 5), l2=0.01), 4),
+}
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("algorithm", algorithms("weight0").values(), ids=lambda one: one.kind)
+def test_every_algorithm(algorithm: AlgorithmSpec, task: str) -> None:
+    model, classes = TASKS[task]
+    if task != "mlp" and algorithm.kind in {"fedper", "fedrep"}:
+        algorithm = type(algorithm)(lr=0.1, personal=("bias0",), batch=5)  # type: ignore[call-arg]  # both have it
+    exact, stacked, backend = both(
+        federation(model, (4,), classes, algorithm=algorithm), data((4,), classes)
+    )
+    assert "blocks" in backend.says and backend.block_of
+    assert apart(exact, stacked) < 1e-9
+    for one, two in zip(exact.history, stacked.history, strict=True):
+        assert one == pytest.approx(two, rel=1e-9, nan_ok=True)
