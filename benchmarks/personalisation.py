@@ -1,7 +1,7 @@
 """What personalisation pays: `python -m benchmarks.personalisation [set ...]`.
 
 One table a data set: pooled, local, FedAvg, and every personalised and clustered method, by the
-mean and the worst client's test accuracy over five seeds. Each method's learning rate is chosen on
+mean and the worst client's test accuracy over five seeds. Each method's settings are chosen on
 records held out of the first seed's training data, so nobody sees test records. Writes
 `results/personalisation.csv`, and the choices, machine and date beside it as JSON.
 """
@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,10 +28,10 @@ from tacit.base.key import Key
 from tacit.learn.examples import NamedClients
 from tacit.sim.evaluate import Evaluation, evaluate
 from tacit.sim.simulate import alone, simulate
-from tacit.sim.tune import validation
+from tacit.sim.tune import DIVERGED, validation
 
 SEEDS = range(5)
-RATES = (0.03, 0.1, 0.3, 1.0)
+RATES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 HEAD = ("weight1", "bias1")
 
 
@@ -49,22 +50,22 @@ SETTINGS = {
     "mnist_skewed": Setting(32, 40, 16),
 }
 
-Make = Callable[[float, int], Any]
+Make = Callable[..., Any]
 
-METHODS: dict[str, Make] = {
-    "pooled": lambda lr, batch: tacit.fedavg(lr=lr, batch=batch),
-    "local": lambda lr, batch: tacit.fedavg(lr=lr, batch=batch),
-    "fedavg": lambda lr, batch: tacit.fedavg(lr=lr, batch=batch),
-    "finetune": lambda lr, batch: tacit.finetune(lr=lr, batch=batch),
-    "fedper": lambda lr, batch: tacit.fedper(lr=lr, personal=HEAD, batch=batch),
-    "fedrep": lambda lr, batch: tacit.fedrep(lr=lr, personal=HEAD, batch=batch),
-    "ditto": lambda lr, batch: tacit.ditto(lr=lr, batch=batch),
-    "apfl": lambda lr, batch: tacit.apfl(lr=lr, batch=batch),
-    "ifca": lambda lr, batch: tacit.ifca(lr=lr, clusters=2, batch=batch),
-    "fedavg, batch norm": lambda lr, batch: tacit.fedavg(lr=lr, batch=batch),
-    "fedbn": lambda lr, batch: tacit.fedbn(lr=lr, batch=batch),
+METHODS: dict[str, tuple[Make, ...]] = {
+    "pooled": (tacit.fedavg,),
+    "local": (tacit.fedavg,),
+    "fedavg": (tacit.fedavg,),
+    "finetune": (tacit.finetune,),
+    "fedper": (partial(tacit.fedper, personal=HEAD),),
+    "fedrep": (partial(tacit.fedrep, personal=HEAD),),
+    "ditto": tuple(partial(tacit.ditto, strength=strength) for strength in (0.1, 1.0)),
+    "apfl": tuple(partial(tacit.apfl, alpha=alpha) for alpha in (0.25, 0.75)),
+    "ifca": tuple(partial(tacit.ifca, clusters=clusters) for clusters in (2, 4)),
+    "fedavg, batch norm": (tacit.fedavg,),
+    "fedbn": (tacit.fedbn,),
 }
-"""Each at a learning rate and a batch size, one local epoch a round."""
+"""Each called with a learning rate and a batch size, one local epoch a round."""
 
 NORMED = ("fedavg, batch norm", "fedbn")
 
@@ -76,20 +77,24 @@ class Score(NamedTuple):
     worst: float
 
 
-def federation(method: str, lr: float, setting: Setting, data: Federated) -> tacit.Federation:
-    """The description of one run."""
+def federations(method: str, setting: Setting, data: Federated) -> list[tacit.Federation]:
+    """The descriptions that are compared for one method."""
     task: Any = tacit.numpy.mlp(hidden=(setting.hidden,))
     if method in NORMED:
         task = tacit.torch.task(
             Normed, features=data.shape[0], hidden=setting.hidden, classes=data.classes
         )
-    return tacit.Federation(
-        task=task,
-        clients=len(data.train),
-        data=tacit.arrays(data.shape, data.classes),
-        algorithm=METHODS[method](lr, setting.batch),
-        rounds=setting.rounds,
-    )
+    return [
+        tacit.Federation(
+            task=task,
+            clients=len(data.train),
+            data=tacit.arrays(data.shape, data.classes),
+            algorithm=make(lr=lr, batch=setting.batch),
+            rounds=setting.rounds,
+        )
+        for make in METHODS[method]
+        for lr in RATES
+    ]
 
 
 def scored(
@@ -108,18 +113,18 @@ def scored(
     return _over([one.accuracy for one in found.clients.values() if one.examples])
 
 
-def chosen_rate(method: str, setting: Setting, data: Federated) -> float:
-    """The learning rate with the best mean on records held out of the training data."""
+def chosen(method: str, setting: Setting, data: Federated) -> tacit.Federation:
+    """The description with the best mean on records held out of the training data."""
     train, check = validation(data.train, 0.25, Key.seed(0) / "tune")
     scores = {}
-    for lr in RATES:
+    for described in federations(method, setting, data):
         try:
             with np.errstate(all="ignore"):
-                described = federation(method, lr, setting, data)
-                scores[lr] = scored(method, described, train, check, 0).mean
+                scores[described] = scored(method, described, train, check, 0).mean
         except tacit.TacitError as error:
-            print(f"  {method} at {lr:g}: {error.cause}", flush=True)
-    return max(scores, key=lambda lr: scores[lr])
+            if error.code not in DIVERGED:
+                raise
+    return max(scores, key=lambda described: scores[described])
 
 
 def measured(name: str) -> list[dict[str, Any]]:
@@ -128,22 +133,29 @@ def measured(name: str) -> list[dict[str, Any]]:
     cuts = [SETS[name](seed) for seed in SEEDS]
     for method in METHODS:
         began = time.perf_counter()
-        lr = chosen_rate(method, setting, cuts[0])
+        described = chosen(method, setting, cuts[0])
         found = [
-            scored(method, federation(method, lr, setting, data), data.train, data.test, seed)
+            scored(method, described, data.train, data.test, seed)
             for seed, data in zip(SEEDS, cuts, strict=True)
         ]
         row: dict[str, Any] = {"data": name, "clients": len(cuts[0].train), "method": method}
-        row |= {"lr": lr, "seeds": len(found)}
+        row |= {"settings": settings_of(described), "seeds": len(found)}
         for part in Score._fields:
             values = [getattr(one, part) for one in found]
             row[part] = round(statistics.fmean(values), 4)
             row[f"{part}_sd"] = round(statistics.stdev(values), 4)
         rows.append(row)
         seconds = time.perf_counter() - began
-        told = f"{row['mean']:.3f} worst {row['worst']:.3f} ({lr=:g}, {seconds:.0f} s)"
+        told = f"{row['mean']:.3f} worst {row['worst']:.3f} ({row['settings']}, {seconds:.0f} s)"
         print(f"{name:18s} {method:19s} {told}", flush=True)
     return rows
+
+
+def settings_of(described: tacit.Federation) -> str:
+    """What was chosen, in words."""
+    names = ("lr", "strength", "alpha", "clusters")
+    held = {name: getattr(described.algorithm, name, None) for name in names}
+    return ", ".join(f"{name} {value:g}" for name, value in held.items() if value is not None)
 
 
 def main(wanted: list[str]) -> None:

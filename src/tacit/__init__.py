@@ -17,11 +17,13 @@ if TYPE_CHECKING:
     from tacit.learn import sklearn as sklearn
     from tacit.learn import statistics as statistics
     from tacit.learn import torch as torch
+    from tacit.learn import trees as trees
     from tacit.learn.apfl import apfl as apfl
     from tacit.learn.contract import Arrays as arrays  # noqa: N813  # a setting reads like a call
     from tacit.learn.ditto import ditto as ditto
     from tacit.learn.fedavg import fedavg as fedavg
     from tacit.learn.fedbn import fedbn as fedbn
+    from tacit.learn.fedbuff import fedbuff as fedbuff
     from tacit.learn.feddyn import feddyn as feddyn
     from tacit.learn.fednova import fednova as fednova
     from tacit.learn.fedopt import fedadagrad as fedadagrad
@@ -34,11 +36,13 @@ if TYPE_CHECKING:
     from tacit.learn.finetune import finetune as finetune
     from tacit.learn.ifca import ifca as ifca
     from tacit.learn.kmeans import lloyd as lloyd
+    from tacit.learn.moon import moon as moon
     from tacit.learn.qffl import qffl as qffl
     from tacit.learn.scaffold import scaffold as scaffold
     from tacit.learn.schema import Schema as Schema
     from tacit.plan.build import Plan as Plan
     from tacit.plan.build import build as build
+    from tacit.plan.cohort import Buffered as buffered  # noqa: N813
     from tacit.plan.cohort import Everyone as everyone  # noqa: N813
     from tacit.plan.cohort import Fixed as fixed  # noqa: N813
     from tacit.plan.cohort import Poisson as poisson  # noqa: N813
@@ -80,6 +84,7 @@ _NAMES = {
     "sklearn": "learn.sklearn",
     "statistics": "learn.statistics",
     "torch": "learn.torch",
+    "trees": "learn.trees",
     "arrays": "learn.contract:Arrays",
     "apfl": "learn.apfl:apfl",
     "ditto": "learn.ditto:ditto",
@@ -87,6 +92,7 @@ _NAMES = {
     "fedadam": "learn.fedopt:fedadam",
     "fedavg": "learn.fedavg:fedavg",
     "fedbn": "learn.fedbn:fedbn",
+    "fedbuff": "learn.fedbuff:fedbuff",
     "feddyn": "learn.feddyn:feddyn",
     "fednova": "learn.fednova:fednova",
     "fedper": "learn.fedper:fedper",
@@ -97,11 +103,13 @@ _NAMES = {
     "finetune": "learn.finetune:finetune",
     "ifca": "learn.ifca:ifca",
     "lloyd": "learn.kmeans:lloyd",
+    "moon": "learn.moon:moon",
     "qffl": "learn.qffl:qffl",
     "scaffold": "learn.scaffold:scaffold",
     "Schema": "learn.schema:Schema",
     "Plan": "plan.build:Plan",
     "build": "plan.build:build",
+    "buffered": "plan.cohort:Buffered",
     "everyone": "plan.cohort:Everyone",
     "fixed": "plan.cohort:Fixed",
     "poisson": "plan.cohort:Poisson",

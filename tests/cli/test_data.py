@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from tacit.base.plain import to_plain
-from tacit.cli.data import data
+from tacit.cli.main import main
 from tacit.learn.data import heart_disease_schema, read_site, schema_to_toml
 
 BUNDLED = files("tacit.learn") / "datasets" / "heart_disease"
@@ -18,7 +18,7 @@ HEART = ["--schema", "heart_disease"]
 
 
 def run(*arguments: str | Path) -> Result:
-    return CliRunner().invoke(data, [str(argument) for argument in arguments])
+    return CliRunner().invoke(main, ["data", *(str(argument) for argument in arguments)])
 
 
 def said(*arguments: str | Path) -> tuple[int, dict[str, Any]]:

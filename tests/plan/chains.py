@@ -209,7 +209,8 @@ def walk_all(start: str, team: str) -> Walk:
             try:
                 after = stage.after(form, TEAMS[team])
             except Unsound as error:
-                refused.append(Refusal((*(step.stage for step in steps), stage), error))
+                chain = (*(step.stage for step in steps), stage)
+                refused.append(Refusal(chain, error.with_traceback(None)))
                 continue
             longer = (*steps, Step(stage, form, after))
             accepted.append(longer)

@@ -22,12 +22,12 @@ rows_of_seven = hnp.arrays(np.float64, st.tuples(st.integers(1, 4), st.just(7)),
 norms = st.floats(1e-6, 1e6)
 
 
-def lengths(rows: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]  # of any numbers
+def lengths(rows: np.ndarray) -> np.ndarray:
     return np.asarray(np.linalg.norm(rows[:, :6], axis=1))
 
 
 @given(rows_of_seven, norms, st.booleans())
-def test_no_update_is_longer_than_the_norm(rows: np.ndarray, norm: float, per_layer: bool) -> None:  # type: ignore[type-arg]
+def test_no_update_is_longer_than_the_norm(rows: np.ndarray, norm: float, per_layer: bool) -> None:
     clipped, _ = up(Clip(norm, per_layer), rows)
     assert (lengths(clipped) <= norm).all()
     if per_layer:
@@ -36,7 +36,7 @@ def test_no_update_is_longer_than_the_norm(rows: np.ndarray, norm: float, per_la
 
 
 @given(rows_of_seven, norms)
-def test_clipping_is_a_multiple_of_the_row(rows: np.ndarray, norm: float) -> None:  # type: ignore[type-arg]
+def test_clipping_is_a_multiple_of_the_row(rows: np.ndarray, norm: float) -> None:
     clipped, _ = up(Clip(norm), rows)
     factors = np.minimum(1.0, norm * (1 - 1e-6) / np.maximum(lengths(rows), 1e-300))
     assert np.allclose(clipped[:, :6], rows[:, :6] * factors[:, None], rtol=1e-9, atol=1e-300)
@@ -44,7 +44,7 @@ def test_clipping_is_a_multiple_of_the_row(rows: np.ndarray, norm: float) -> Non
 
 
 @given(rows_of_seven, norms, st.booleans())
-def test_clipping_twice_is_clipping_once(rows: np.ndarray, norm: float, per_layer: bool) -> None:  # type: ignore[type-arg]
+def test_clipping_twice_is_clipping_once(rows: np.ndarray, norm: float, per_layer: bool) -> None:
     once, _ = up(Clip(norm, per_layer), rows)
     twice, _ = up(Clip(norm, per_layer), once)
     assert np.allclose(once, twice, rtol=1e-12, atol=0)
@@ -111,8 +111,8 @@ def test_the_facts_behind_clipped_examples() -> None:
 
 @given(rows_of_seven, rows_of_seven, st.integers(1, 50))
 def test_room_for_records_brings_no_two_sums_apart(
-    one: np.ndarray,  # type: ignore[type-arg]
-    other: np.ndarray,  # type: ignore[type-arg]
+    one: np.ndarray,
+    other: np.ndarray,
     most: int,
 ) -> None:
     """A projection: what one record changes is not made larger by the limit."""
@@ -124,7 +124,7 @@ def test_room_for_records_brings_no_two_sums_apart(
 
 
 @given(rows_of_seven, st.integers(1, 50))
-def test_no_client_sends_more_than_its_room(rows: np.ndarray, most: int) -> None:  # type: ignore[type-arg]
+def test_no_client_sends_more_than_its_room(rows: np.ndarray, most: int) -> None:
     """In L2, not only coordinate by coordinate: the bound of a whole client rests on it."""
     held, _ = up(ClipExamples(2.0, most=most), rows, message(one_step=True))
     assert (lengths(held) <= 2.0 * most).all()

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import pytest
 
 import tacit
 from tacit.learn.algorithm import AlgorithmSpec
-from tests.sim.stacking import SIZES, algorithms, apart, both, data, federation
+from tests.sim.stacking import algorithms, apart, both, data, federation
 
 TASKS: dict[str, tuple[Any, int]] = {
     "logistic": (tacit.numpy.logistic_regression(), 3),

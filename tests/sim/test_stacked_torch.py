@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-import torch
 from torch import nn
 
 import tacit
@@ -39,9 +38,7 @@ def within(exact: Any, stacked: Any, limit: float) -> None:
     )
 
 
-@pytest.mark.parametrize(
-    "algorithm", algorithms("1.weight").values(), ids=lambda one: one.kind
-)
+@pytest.mark.parametrize("algorithm", algorithms("1.weight").values(), ids=lambda one: one.kind)
 def test_every_algorithm_on_linear_layers(algorithm: AlgorithmSpec) -> None:
     federated = federation(tacit.torch.task(perceptron), (3, 4), 3, algorithm=algorithm)
     exact, stacked, backend = both(federated, data((3, 4), 3))

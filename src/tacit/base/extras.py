@@ -13,6 +13,7 @@ _EXTRAS = {
     "dp_accounting": "dp",
     "matplotlib": "plot",
     "pandas": "pandas",
+    "pyarrow": "arrow",
     "ray": "ray",
 }
 

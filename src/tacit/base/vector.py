@@ -51,10 +51,14 @@ class Tensor:
 @final
 @dataclass(frozen=True)
 class Layout:
-    """How a model's arrays lie in one flat vector of `dtype`: trained tensors, then buffers."""
+    """How a model's arrays lie in one flat vector of `dtype`: trained tensors, then buffers.
+
+    `answer`: what a client's update holds, where that is not a change of the trained tensors.
+    """
 
     tensors: tuple[Tensor, ...]
     dtype: str = "float64"
+    answer: tuple[Tensor, ...] = ()
 
     def __post_init__(self) -> None:
         kinds = [tensor.kind for tensor in self.tensors]
@@ -72,6 +76,11 @@ class Layout:
     def trained(self) -> int:
         """Coordinates that are trained; they come first."""
         return sum(tensor.size for tensor in self.tensors if tensor.kind is Kind.TRAINED)
+
+    @cached_property
+    def update(self) -> int:
+        """Coordinates of an update, buffers apart."""
+        return sum(tensor.size for tensor in self.answer) or self.trained
 
     @cached_property
     def digest(self) -> str:

@@ -15,6 +15,7 @@ from rich.text import Text
 from tacit.base.atomic import write_atomically
 from tacit.base.errors import TacitError
 from tacit.base.key import Key
+from tacit.cli.output import json_option, print_json
 from tacit.learn.heart import heart_disease_schema
 from tacit.learn.mapping import SiteMapping
 from tacit.learn.mock import as_csv, mock_table
@@ -65,7 +66,7 @@ def data() -> None:
 @_SCHEMA
 @click.option("--mapping", type=_FILE, help="How this site's table becomes the schema's (TOML).")
 @click.option("--site", help="The site's name in messages; by default the file's name.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_option
 def check(file: Path, schema: str, mapping: Path | None, site: str | None, as_json: bool) -> None:
     """Name every mismatch between the table in FILE and the schema, each with its remedy.
 
@@ -90,18 +91,19 @@ def check(file: Path, schema: str, mapping: Path | None, site: str | None, as_js
     "--seed", type=int, default=0, show_default=True, help="The same seed, the same rows."
 )
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="By default: stdout.")
-def mock(schema: str, rows: int, seed: int, out: Path | None) -> None:
+@json_option
+def mock(schema: str, rows: int, seed: int, out: Path | None, as_json: bool) -> None:
     """Write fake rows that obey the schema, to develop on without anybody's data.
 
     Values are uniform over the public ranges and categories and independent of each other: there
     is nothing to learn from them.
     """
-    try:
-        text = as_csv(mock_table(_schema(schema), rows, Key.seed(seed)))
-        if out is not None:
-            write_atomically(out, text)
-    except TacitError as error:
-        raise click.ClickException(str(error)) from error
+    text = as_csv(mock_table(_schema(schema), rows, Key.seed(seed)))
+    if out is not None:
+        write_atomically(out, text)
+    if as_json:
+        print_json({"rows": rows, "out": out and str(out), "csv": None if out else text})
+        return
     if out is None:
         click.echo(text, nl=False)
     click.echo(

@@ -128,6 +128,8 @@ class Need(StrEnum):
     MEMORY = "memory"
     STALENESS = "staleness"
     BATCHES = "batches"
+    REPRESENTATION = "representation"
+    ANSWER = "answer"
 
 
 State = dict[str, Any]

@@ -5,15 +5,24 @@ from __future__ import annotations
 from pathlib import Path
 
 from tacit.learn.column import Column, Label
-from tacit.learn.examples import Examples
+from tacit.learn.examples import Examples, clients, examples
 from tacit.learn.federated_data import FederatedData
 from tacit.learn.heart import heart_disease, heart_disease_flamby, heart_disease_schema
 from tacit.learn.mapping import ColumnSource, SiteMapping
 from tacit.learn.mismatch import Notice
 from tacit.learn.mock import mock, mock_table
 from tacit.learn.partition import by_column, dirichlet, iid, quantity, shards, split, stratified
+from tacit.learn.public import (
+    WholeData,
+    cifar10,
+    fashion_mnist,
+    femnist,
+    mnist,
+    shakespeare,
+)
 from tacit.learn.schema import Schema
 from tacit.learn.schema_toml import mapping_from_toml, schema_from_toml, schema_to_toml
+from tacit.learn.summary import Summary, summary
 from tacit.learn.table import FileFormat, Table, read_table
 
 __all__ = [
@@ -25,14 +34,22 @@ __all__ = [
     "Notice",
     "Schema",
     "SiteMapping",
+    "Summary",
     "Table",
+    "WholeData",
     "by_column",
+    "cifar10",
+    "clients",
     "dirichlet",
+    "examples",
+    "fashion_mnist",
+    "femnist",
     "heart_disease",
     "heart_disease_flamby",
     "heart_disease_schema",
     "iid",
     "mapping_from_toml",
+    "mnist",
     "mock",
     "mock_table",
     "quantity",
@@ -40,9 +57,11 @@ __all__ = [
     "read_table",
     "schema_from_toml",
     "schema_to_toml",
+    "shakespeare",
     "shards",
     "split",
     "stratified",
+    "summary",
 ]
 
 

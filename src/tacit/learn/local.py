@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any, final
@@ -15,7 +15,11 @@ from tacit.base.vector import Vector
 from tacit.learn.algorithm import Contribution, Rule, Step, Steps, Trained
 from tacit.learn.examples import Examples
 from tacit.learn.personal import Split
+from tacit.learn.represent import PullBeside, representing
 from tacit.learn.task import Gradient, Tallies, Task
+
+Grad = Callable[[Vector, Examples, Key], Gradient]
+"""Parameters, a batch and randomness to a gradient, as `Task.grad` does it."""
 
 
 @final
@@ -54,20 +58,38 @@ class Home:
         none = np.zeros(self.trained, np.bool_)
         return none if self.split is None else self.split.stays[: self.trained]
 
-    def train(self, params: Vector, steps: Steps, rule: Rule | None = None) -> Trained:
-        """Minibatch SGD with momentum; McMahan et al. 2017, Algorithm 1, ClientUpdate."""
+    def train(
+        self, params: Vector, steps: Steps, rule: Rule | None = None, grad: Grad | None = None
+    ) -> Trained:
+        """Minibatch SGD with momentum; McMahan et al. 2017, Algorithm 1, ClientUpdate.
+
+        `grad` stands in for the task's own.
+        """
+        grad = grad or self.task.grad
         params = params.copy()
         weights, buffers = params[: self.trained], params[self.trained :]
         velocity: Any = 0.0
         losses = []
         for step, rows in enumerate(_batches(self.held.count, steps, self.key / "order")):
-            gradient = self.task.grad(params, self.held.take(rows), self.key / "step" / step)
+            gradient = grad(params, self.held.take(rows), self.key / "step" / step)
             direction = rule(gradient.trained, weights) if rule else gradient.trained
             velocity = steps.momentum * velocity + direction if steps.momentum else direction
             weights -= steps.lr * velocity
             buffers[...] = gradient.buffers
             losses.append(gradient.loss)
         return Trained(params, len(losses), float(np.mean(losses)))
+
+    def train_pulled(
+        self, params: Vector, steps: Steps, layer: str, others: Sequence[Vector], pull: PullBeside
+    ) -> Trained:
+        """As `train`, with a loss on the representation beside those of other models."""
+        task = representing(self.task)
+
+        def grad(params: Vector, batch: Examples, key: Key) -> Gradient:
+            seen = [task.represent(other, batch.x, layer) for other in others]
+            return task.pulled_grad(params, batch, layer, lambda z: pull(z, seen), key)
+
+        return self.train(params, steps, grad=grad)
 
     def batches(self, steps: Steps) -> Iterator[Step]:
         """The batches that `train` takes, each as a function from parameters to a gradient."""
@@ -84,7 +106,7 @@ class Home:
             update = np.concatenate([found.trained, found.buffers])
             return Contribution(update, 1.0, found.loss)
         batch = self.drawn()
-        update = np.zeros(self.trained, params.dtype)
+        update = np.zeros(self.task.layout.update, params.dtype)
         if batch.count:
             update = self.task.clipped_grad_sum(params, batch, self.records.clip, self.key / "step")
         return Contribution(update, float(batch.count), float("nan"))

@@ -51,13 +51,15 @@ class Softmax:
 
     def both(self, logits: Array, labels: Array) -> tuple[Array, Array]:
         """-log p[label], and p - onehot(label)."""
-        rows = np.arange(len(logits))
-        shifted = logits - logits.max(axis=1, keepdims=True)
-        log_total = np.log(np.exp(shifted).sum(axis=1))
-        chosen = labels.astype(np.int64)
-        errors = np.exp(shifted - log_total[:, None])
+        rows, chosen = np.arange(len(logits)), labels.astype(np.int64)
+        # Along the rows of the transpose: numpy is ten times slower along short ones.
+        shifted = logits - np.ascontiguousarray(logits.T).max(axis=0)[:, None]
+        at_label = shifted[rows, chosen]
+        errors = np.exp(shifted, out=shifted)
+        total = errors @ np.ones(errors.shape[1])
+        errors /= total[:, None]
         errors[rows, chosen] -= 1.0
-        return log_total - shifted[rows, chosen], errors
+        return np.log(total) - at_label, errors
 
     def decide(self, logits: Array) -> Array:
         """The class with the largest logit."""

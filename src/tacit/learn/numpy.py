@@ -21,6 +21,7 @@ from tacit.learn.contract import DataContract, check_examples
 from tacit.learn.examples import Examples
 from tacit.learn.losses import LOSSES, Loss
 from tacit.learn.numpy_stacked import StackedNetwork
+from tacit.learn.represent import Pull
 from tacit.learn.task import NO_CLASSES, Gradient, Tallies, clip_factors
 
 Array = npt.NDArray[Any]
@@ -126,13 +127,48 @@ class Network:
         layers = self._layers(params)
         inputs, logits = _forward(layers, self._flat(batch.x))
         losses, errors = self._loss.both(logits, batch.y)
+        deltas = _backward(layers, inputs, errors / batch.count)
+        return self._gradient(layers, inputs, deltas, float(losses.mean()))
+
+    @property
+    def representations(self) -> tuple[str, ...]:
+        """What the last layer receives, if there are others."""
+        return ("",) if self.hidden else ()
+
+    def represent(self, params: Vector, x: Array, layer: str) -> Array:
+        """What the last layer receives (n, hidden[-1]); see `tacit.learn.represent`."""
+        if layer not in self.representations:
+            known = "the last hidden one, without a name"
+            raise TacitError("task.no-layer", layer=layer, known=known)
+        return _forward(self._layers(params), self._flat(x))[0][-1]
+
+    def pulled_grad(
+        self, params: Vector, batch: Examples, layer: str, pull: Pull, key: Key
+    ) -> Gradient:
+        """As `grad`, with the mean of a loss on the last hidden layer."""
+        layers = self._layers(params)
+        inputs, logits = _forward(layers, self._flat(batch.x))
+        losses, errors = self._loss.both(logits, batch.y)
+        pulled, slopes = pull(inputs[-1])
+        error = errors / batch.count
+        below = (error @ layers[-1][0].T + slopes / batch.count) * (inputs[-1] > 0)
+        deltas = [(len(self.hidden), error), *_backward(layers[:-1], inputs, below)]
+        return self._gradient(layers, inputs, deltas, float((losses + pulled).mean()))
+
+    def _gradient(
+        self,
+        layers: list[tuple[Array, Array]],
+        inputs: list[Array],
+        deltas: list[tuple[int, Array]],
+        loss: float,
+    ) -> Gradient:
         flat = np.empty(self.layout.size)
         views = self.layout.unpack(flat)
-        for i, delta in _backward(layers, inputs, errors / batch.count):
+        for i, delta in deltas:
             np.matmul(inputs[i].T, delta, out=views[f"weight{i}"])
             views[f"weight{i}"] += self.l2 * layers[i][0]
             views[f"bias{i}"][...] = delta.sum(axis=0)
-        return Gradient(flat, np.empty(0), float(losses.mean()) + self._penalty(layers))
+        return Gradient(flat, np.empty(0), loss + self._penalty(layers))
 
     def clipped_grad_sum(self, params: Vector, batch: Examples, clip: float, key: Key) -> Vector:
         """Exact per-example clipping without per-example gradients.
@@ -160,7 +196,8 @@ class Network:
         """Summed loss (without penalty) and right answers."""
         logits = self._logits(params, examples.x)
         losses, _ = self._loss.both(logits, examples.y)
-        right = float((self._loss.decide(logits) == examples.y).sum()) if self.classes else NO_CLASSES
+        right = float((self._loss.decide(logits) == examples.y).sum())
+        right = right if self.classes else NO_CLASSES
         return Tallies(float(examples.count), float(losses.sum()), right)
 
     def predict(self, params: Vector, x: Array) -> Array:

@@ -21,7 +21,6 @@ from tacit.learn.examples import Examples
 
 Array = npt.NDArray[Any]
 Ints = npt.NDArray[np.int64]
-Dtypes = tuple[np.dtype[Any], np.dtype[Any]]
 Order = Callable[[int, int], Array]
 """(client, pass) -> the order in which the client takes its records in that pass."""
 
@@ -30,6 +29,14 @@ WASTE = 0.15
 
 WINDOW = 2**25
 """Bytes of features laid out at once."""
+
+
+class Form(NamedTuple):
+    """How features and labels are laid out; `constant`: flat features, and a 1 behind them."""
+
+    x: np.dtype[Any]
+    y: np.dtype[Any]
+    constant: bool = False
 
 
 class Batch(NamedTuple):
@@ -96,6 +103,12 @@ class Schedule:
         return self.steps.epochs * self.per_pass
 
     @cached_property
+    def each(self) -> list[tuple[int, int, int]]:
+        """Size, steps of one pass and steps of each client."""
+        numbers = (self.size, self.per_pass, self.total)
+        return list(zip(*(one.tolist() for one in numbers), strict=True))
+
+    @cached_property
     def width(self) -> int:
         """Slots of a step."""
         return int(self.size.max())
@@ -142,8 +155,7 @@ class Loader:
 
     schedule: Schedule
     held: Sequence[Examples]
-    dtypes: Dtypes
-    floats: np.dtype[Any]
+    form: Form
     order: Order
     space: Workspace
 
@@ -164,29 +176,40 @@ class Loader:
     def _many(self) -> int:
         """Steps of one window."""
         plan, one = self.schedule, self.held[0].x[:1]
-        each = one.size * self.dtypes[0].itemsize * plan.width * len(self.held)
+        each = one.size * self.form.x.itemsize * plan.width * len(self.held)
         return max(1, WINDOW // max(each, 1))
 
     def _window(self, first: int, last: int) -> tuple[Array, Array, Rows]:
-        plan = self.schedule
+        """Features, labels and shares (clients, slots, ...) of some steps."""
+        plan, (one, label) = self.schedule, self.held[0]
         clients, slots = plan.active[first], (last - first) * plan.width
-        x, y = (
-            self.space.array(name, (clients, slots, *one.shape[1:]), dtype)
-            for name, one, dtype in zip("xy", self.held[0], self.dtypes, strict=True)
-        )
+        shape = (one[0].size + 1,) if self.form.constant else one.shape[1:]
+        every = self.space.array("x", (clients, slots, *shape), self.form.x)
+        y = self.space.array("y", (clients, slots, *label.shape[1:]), self.form.y)
+        x = every
+        if self.form.constant:
+            x, every[..., -1] = every[..., :-1], 1
         for client in range(clients):
             self._fill(client, first, last, x[client], y[client])
-        lengths = plan.lengths[:clients, first:last, None]
-        real = np.arange(plan.width) < lengths
-        share = (real / np.maximum(lengths, 1)).astype(self.floats)
-        return x, y, share.reshape(clients, slots)
+        return every, y, self._shares(first, last).reshape(clients, slots)
+
+    def _shares(self, first: int, last: int) -> Rows:
+        """(clients, steps, width)."""
+        plan = self.schedule
+        lengths, which = np.unique(
+            plan.lengths[: plan.active[first], first:last], return_inverse=True
+        )
+        real = np.arange(plan.width) < lengths[:, None]
+        shares: Rows = real / np.maximum(lengths, 1)[:, None]
+        floats = self.form.x if self.form.x.kind == "f" else shares.dtype
+        return shares.astype(floats)[which]
 
     def _fill(self, client: int, first: int, last: int, x: Array, y: Array) -> None:
         """One client's slots of steps `first` to `last`; slots without a record are zero."""
-        plan, held = self.schedule, self.held[client]
-        width, count = plan.width, held.count
-        size, per_pass = int(plan.size[client]), int(plan.per_pass[client])
-        step, end = first, min(last, int(plan.total[client]))
+        plan, (records, labels) = self.schedule, self.held[client]
+        width, count = plan.width, len(records)
+        size, per_pass, total = plan.each[client]
+        step, end = first, min(last, total)
         while step < end:
             turn, within = divmod(step, per_pass)
             after = min(end, (turn + 1) * per_pass)
@@ -196,6 +219,8 @@ class Loader:
                 rows = self.order(client, turn)[rows]
             at = (step - first) * width
             filled, over = at + stop - start, (after - first) * width
-            x[at:filled], y[at:filled] = held.x[rows], held.y[rows]
-            x[filled:over], y[filled:over] = 0, 0
+            x[at:filled] = records[rows].reshape(-1, *x.shape[1:])
+            y[at:filled] = labels[rows]
+            if filled < over:
+                x[filled:over], y[filled:over] = 0, 0
             step = after

@@ -150,7 +150,8 @@ class LinearModel:
         """Summed loss (without penalty) and right answers."""
         scores = self._scores(params, examples.x)
         losses, _ = self.loss.both(scores, examples.y)
-        right = float((self.loss.decide(scores) == examples.y).sum()) if self.classes else NO_CLASSES
+        right = float((self.loss.decide(scores) == examples.y).sum())
+        right = right if self.classes else NO_CLASSES
         return Tallies(float(examples.count), float(losses.sum()), right)
 
     def predict(self, params: Vector, x: Array) -> Array:

@@ -20,7 +20,8 @@ from tacit.learn.algorithm import Contribution, Rule, Step, Steps, Trained
 from tacit.learn.examples import Examples
 from tacit.learn.local import Home, RecordRule
 from tacit.learn.personal import Split
-from tacit.learn.schedule import Batch, Dtypes, Loader, Part, Schedule, Workspace
+from tacit.learn.represent import PullBeside
+from tacit.learn.schedule import Batch, Form, Loader, Part, Schedule, Workspace
 from tacit.learn.task import Gradient, Tallies, Task
 
 WHOLE = Steps(lr=0.0, batch=0, shuffle=False)
@@ -33,8 +34,8 @@ class StackedTask(Protocol):
     Answers a client's row as the task itself would alone, but for rounding.
     """
 
-    def dtypes(self, held: Examples) -> Dtypes:
-        """What features and labels are to be laid out as."""
+    def form(self, held: Examples) -> Form:
+        """How features and labels are to be laid out."""
         ...
 
     def grad_rows(self, params: Rows, batch: Batch, into: Rows) -> Vector:
@@ -102,7 +103,7 @@ class StackedHome:
         """Minibatch SGD with momentum from `params`, (dim,) or (clients, dim)."""
         schedule = Schedule(self.counts, steps)
         params = self._rows(params)
-        every = self._loader(schedule, params).steps()
+        every = self._loader(schedule).steps()
         if rule is None and not steps.momentum:
             losses = self._plain(params, every, steps.lr)
         else:
@@ -132,13 +133,26 @@ class StackedHome:
             weights[:active] -= steps.lr * velocity[:active]
         return losses
 
+    def train_pulled(
+        self, params: Vector, steps: Steps, layer: str, others: Sequence[Vector], pull: PullBeside
+    ) -> Trained:
+        """As `train`, with a loss on the representation: client by client, each on its own."""
+        rows, beside = self._rows(params), [self._rows(other) for other in others]
+        each = [
+            Home(self.task, held, self.keys(i), None, self.split).train_pulled(
+                rows[i], steps, layer, [other[i] for other in beside], pull
+            )
+            for i, held in enumerate(self.held)
+        ]
+        models, taken, losses = zip(*each, strict=True)
+        return Trained(np.stack(models), np.array(taken), np.array(losses))
+
     def batches(self, steps: Steps) -> Iterator[Step]:
         """The batches of `train`; only for clients that all take the same number of steps."""
         schedule = Schedule(self.counts, steps)
         if schedule.total[0] != schedule.total[-1]:
             raise ValueError("the clients of this block take unequal numbers of steps")
-        like = np.empty(0, self.task.layout.dtype)
-        for parts in self._loader(schedule, like).steps():
+        for parts in self._loader(schedule).steps():
             yield partial(self._gradient, parts)
 
     def _gradient(self, parts: Sequence[Part], params: Vector) -> Gradient:
@@ -154,7 +168,7 @@ class StackedHome:
         params = self._rows(params)
         if self.records is not None:
             return self._clipped(params, self.records.clip)
-        parts = next(self._loader(Schedule(self.counts, WHOLE), params).steps())
+        parts = next(self._loader(Schedule(self.counts, WHOLE)).steps())
         found = self._gradient(parts, params)
         update = np.concatenate([found.trained, found.buffers], axis=1)
         return Contribution(update, np.ones(len(self.held)), _finite(found.loss))
@@ -167,7 +181,7 @@ class StackedHome:
         if some.size:
             drawn = replace(self, held=[self.drawn[i] for i in some], records=None)
             schedule = Schedule(drawn.counts, WHOLE)
-            for rows, batch in next(drawn._loader(schedule, params).steps()):
+            for rows, batch in next(drawn._loader(schedule).steps()):
                 at = some[rows]
                 update[at] = self.stacked.clipped_rows(params[at], batch, clip)
         return Contribution(update, counts, np.full(len(self.held), np.nan))
@@ -199,9 +213,9 @@ class StackedHome:
         rows[...] = params
         return rows
 
-    def _loader(self, schedule: Schedule, params: Vector) -> Loader:
-        dtypes = self.stacked.dtypes(self.held[0])
-        return Loader(schedule, self.held, dtypes, params.dtype, self._order, self.space)
+    def _loader(self, schedule: Schedule) -> Loader:
+        form = self.stacked.form(self.held[0])
+        return Loader(schedule, self.held, form, self._order, self.space)
 
     def _order(self, client: int, turn: int) -> npt.NDArray[Any]:
         draw = (self.keys(client) / "order" / turn).generator()
@@ -225,26 +239,27 @@ def cannot_stack(task: Task, stacked: StackedTask, params: Vector, held: Example
     rows = np.array([params, params])
     found = np.empty_like(rows[:, : task.layout.trained])
     counts = np.array([one.count for one in few])
-    dtypes = stacked.dtypes(held)
-    loader = Loader(Schedule(counts, WHOLE), few, dtypes, params.dtype, _no_order, Workspace())
+    form = stacked.form(held)
+    loader = Loader(Schedule(counts, WHOLE), few, form, _no_order, Workspace())
     try:
         ((_, batch),) = next(loader.steps())
         losses = stacked.grad_rows(rows, batch, found)
     except Exception as error:  # noqa: BLE001  # a user's module may raise anything
         return _reason(error)
+    limit = 1e-9 if params.dtype == np.float64 else 1e-3
     pairs = zip(alone, found, rows[:, task.layout.trained :], losses, strict=True)
     agree = all(
-        _close(one.trained, trained) and _close(one.buffers, buffers) and _close(one.loss, loss)
-        for one, trained, buffers, loss in pairs
+        _apart(expected, own) <= limit
+        for one, *answer in pairs
+        for expected, own in zip(one, answer, strict=True)
     )
     return "" if agree else "its gradients come out different when clients are stacked"
 
 
-def _close(expected: Any, found: Any) -> bool:
-    """Equal but for rounding."""
-    exact = np.asarray(found).dtype == np.float64 and np.asarray(expected).dtype == np.float64
-    scale = float(np.max(np.abs(expected), initial=1e-6))
-    return bool(np.max(np.abs(expected - found), initial=0.0) <= (1e-9 if exact else 1e-3) * scale)
+def _apart(expected: Any, found: Any) -> float:
+    """The largest difference, in terms of the largest number."""
+    scale = np.max(np.abs(expected), initial=1e-6)
+    return float(np.max(np.abs(expected - found), initial=0.0) / scale)
 
 
 def _reason(error: Exception) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -68,7 +68,7 @@ class Task(Protocol):
         ...
 
     def clipped_grad_sum(self, params: Vector, batch: Examples, clip: float, key: Key) -> Vector:
-        """Sum of the examples' gradients, each scaled to norm at most `clip` (Abadi et al. 2016)."""
+        """Sum of the examples' gradients, each scaled to norm at most `clip` (Abadi 2016)."""
         ...
 
     def evaluate(self, params: Vector, examples: Examples) -> Tallies:
@@ -77,6 +77,15 @@ class Task(Protocol):
 
     def predict(self, params: Vector, x: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Predicted labels (or values) for features."""
+        ...
+
+
+@runtime_checkable
+class Staged(Protocol):
+    """A task that is learned in stages of several rounds, such as trees level by level."""
+
+    def check_rounds(self, rounds: int) -> None:
+        """Raise a `TacitError` for a number of rounds that ends within a stage."""
         ...
 
 

@@ -22,10 +22,12 @@ from tacit.base.vector import Layout, Vector
 from tacit.learn.code import user_code
 from tacit.learn.contract import DataContract, check_examples
 from tacit.learn.examples import Examples
+from tacit.learn.represent import Pull
 from tacit.learn.task import Gradient, Tallies
 from tacit.learn.torch_clipped import clipped_sum
 from tacit.learn.torch_flat import FlatModule, flatten, seeded, tensor_of
 from tacit.learn.torch_loss import Loss
+from tacit.learn.torch_represent import captured, pulled, rows_of
 from tacit.learn.torch_stacked import StackedModule, stacked_module
 
 if TYPE_CHECKING:
@@ -94,6 +96,31 @@ class TorchModel:
                 raise TacitError("task.loss-not-finite", model=self.name, value=value)
             trained = self.flat.gradient(loss)
         return Gradient(trained, self.flat.buffers(), value)
+
+    @property
+    def representations(self) -> tuple[str, ...]:
+        """The module's layers, and without a name what the last one receives."""
+        return ("", *(name for name, _ in self.flat.module.named_modules() if name))
+
+    def represent(self, params: Vector, x: Array, layer: str) -> Array:
+        """What a layer makes of each row in eval mode; see `torch_represent.captured`."""
+        parts = []
+        for rows in self._chunks(params, max(len(x), 1)):
+            with torch.no_grad(), self._running(), captured(self.flat.module, layer) as found:
+                self._output(x[rows])
+                parts.append(rows_of(found, layer).numpy())
+        return np.concatenate(parts)
+
+    def pulled_grad(
+        self, params: Vector, batch: Examples, layer: str, pull: Pull, key: Key
+    ) -> Gradient:
+        """As `grad`, with the mean of a loss on what a layer makes of each record."""
+        self.flat.load(params, training=True)
+        with seeded(key), self._running(), captured(self.flat.module, layer) as found:
+            loss = self.loss.mean(self._output(batch.x), self.loss.target(batch.y))
+            beside, mean = pulled(rows_of(found, layer), pull)
+            trained = self.flat.gradient(loss + beside)
+        return Gradient(trained, self.flat.buffers(), loss.item() + mean)
 
     def clipped_grad_sum(self, params: Vector, batch: Examples, clip: float, key: Key) -> Vector:
         """Exact sum of per-example gradients, each clipped; see `torch_clipped`.

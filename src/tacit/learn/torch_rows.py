@@ -9,8 +9,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, final
 
-import numpy as np
-
 from tacit.base.extras import optional
 from tacit.base.vector import Rows, Vector
 from tacit.learn.schedule import Batch

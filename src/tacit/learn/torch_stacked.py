@@ -20,7 +20,7 @@ import numpy.typing as npt
 from tacit.base.extras import optional
 from tacit.base.vector import Kind, Rows, Vector
 from tacit.learn.examples import Examples
-from tacit.learn.schedule import Batch, Dtypes
+from tacit.learn.schedule import Batch, Form
 from tacit.learn.torch_clipped import clipped_sum
 from tacit.learn.torch_flat import FlatModule
 from tacit.learn.torch_loss import Loss
@@ -50,12 +50,12 @@ class StackedModule:
     floats: torch.dtype
     chain: LinearChain | None
 
-    def dtypes(self, held: Examples) -> Dtypes:
+    def form(self, held: Examples) -> Form:
         """As the task itself reads them: whole numbers stay whole."""
         exact = np.float64 if self.floats == torch.float64 else np.float32
         whole = held.x.dtype.kind in "iu"
         labels: np.dtype[Any] = self.loss.target(held.y[:1]).numpy().dtype
-        return np.dtype(np.int64 if whole else exact), labels
+        return Form(np.dtype(np.int64 if whole else exact), labels)
 
     def grad_rows(self, params: Rows, batch: Batch, into: Rows) -> Vector:
         """Gradients of each client's mean loss, in train mode."""

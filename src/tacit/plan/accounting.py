@@ -132,9 +132,12 @@ def _divergences(event: Event) -> list[float]:
 
 def _by_losses(events: tuple[Event, ...], delta: float) -> float:
     dp: Any = _dp("dp_accounting")
-    if any(event.multiplier < 0.05 for event in events):
+    least = min(event.multiplier for event in events)
+    if least < 0.05:
         return math.inf
-    accountant = _dp("dp_accounting.pld").PLDAccountant(value_discretization_interval=_GRID)
+    # Little noise loses much at once: on a grid of a fixed step that would take minutes.
+    grid = _GRID * max(1.0, (1 / (2 * least**2) + 6 / least) / 10)
+    accountant = _dp("dp_accounting.pld").PLDAccountant(value_discretization_interval=grid)
     for event, times in Counter(events).items():
         once = dp.GaussianDpEvent(event.multiplier)
         drawn = once if event.rate == 1.0 else dp.PoissonSampledDpEvent(event.rate, once)

@@ -15,7 +15,8 @@ from tacit.base.vector import Block, Bound, Kind, Layout, Vector
 from tacit.learn.algorithm import Algorithm, Need
 from tacit.learn.local import RecordRule
 from tacit.learn.personal import Split, split
-from tacit.learn.task import Task
+from tacit.learn.represent import representing
+from tacit.learn.task import Staged, Task
 from tacit.plan.accounting import calibrate
 from tacit.plan.claims import Claim, calibrated_against, claims, event_for
 from tacit.plan.cost import Cost, cost
@@ -122,6 +123,9 @@ def build(federation: Federation) -> Plan:
     if "accuracy" in federation.metrics and federation.data and not federation.data.classes:
         raise TacitError("description.metric", metric="accuracy")
     algorithm = federation.algorithm.build()
+    if Need.REPRESENTATION in algorithm.needs:
+        representing(task)
+    _check_pair(federation, task, algorithm)
     team = team_of(federation)
     parts = split(task, algorithm.personal)
     start = origin(
@@ -131,6 +135,8 @@ def build(federation: Federation) -> Plan:
     steps = walk(protect, start, team)
     met = next((step.before for step in steps if isinstance(step.stage, Gaussian)), None)
     end = steps[-1].after
+    if federation.cohort.kind == "buffered":
+        _refuse_buffered(end, parts.shared)
     wire = next(step.after for step in steps if step.after.place is not Place.CLIENT)
     sent = replace(wire, step=_grid_step(steps))
     return Plan(
@@ -144,6 +150,14 @@ def build(federation: Federation) -> Plan:
         warnings(end, team),
         cost(sent, _offered(algorithm, parts.shared), parts.shared.itemsize, team),
     )
+
+
+def _refuse_buffered(end: Form, layout: Layout) -> None:
+    """Answers of different models are weighted one by one, and only updates are."""
+    if end.hidden:
+        raise Unsound("round.buffered-hidden")
+    if layout.size > layout.trained:
+        raise Unsound("round.buffered-buffers")
 
 
 def origin(
@@ -217,6 +231,15 @@ def _trial(stage: Gaussian, steps: tuple[Step, ...], team: Team) -> Gaussian:
     return replace(stage, multiplier=multiplier, epsilon=0.0)
 
 
+def _check_pair(federation: Federation, task: Task, algorithm: Algorithm) -> None:
+    """What clients answer is what the algorithm applies; whole stages of the task are learned."""
+    if bool(task.layout.answer) != (Need.ANSWER in algorithm.needs):
+        kinds = {"task": federation.task.kind, "algorithm": federation.algorithm.kind}
+        raise TacitError("task.trees-pair", **kinds)
+    if isinstance(task, Staged):
+        task.check_rounds(federation.rounds)
+
+
 def team_of(federation: Federation) -> Team:
     """Who takes part, with defaults filled in."""
     cohort = federation.cohort.target(federation.clients)
@@ -230,8 +253,9 @@ def team_of(federation: Federation) -> Team:
 
 def _update(layout: Layout, width: int) -> Block:
     """The change of trained coordinates, of every model that the algorithm keeps."""
-    layers = tuple(t.size for t in layout.tensors if t.kind is Kind.TRAINED)
-    return Block("update", width * layout.trained, Kind.TRAINED, layers=width * layers)
+    held = layout.answer or [t for t in layout.tensors if t.kind is Kind.TRAINED]
+    layers = tuple(tensor.size for tensor in held)
+    return Block("update", width * layout.update, Kind.TRAINED, layers=width * layers)
 
 
 def _offered(algorithm: Algorithm, layout: Layout) -> int:

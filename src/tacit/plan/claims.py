@@ -41,6 +41,11 @@ class Claim:
         """Whether anything is promised; a likelihood ratio of e^100 is no promise."""
         return self.epsilon <= LARGEST_EPSILON
 
+    @property
+    def shown(self) -> str:
+        """Epsilon to two decimals, rounded up: what is printed never promises too much."""
+        return f"{math.ceil(100 * self.epsilon) / 100:.2f}" if self.holds else "no promise"
+
 
 def event_for(party: Party, unit: Unit, before: Form, final_form: Form, team: Team) -> Event | None:
     """The privacy event of one unit against one party; `before` is the form that noise meets."""

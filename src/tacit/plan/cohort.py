@@ -116,4 +116,54 @@ class Poisson:
         return tuple(drawn)
 
 
-COHORTS = {"everyone": Everyone, "fixed": Fixed, "poisson": Poisson}
+@final
+@dataclass(frozen=True)
+class Buffered:
+    """Asynchronous rounds: `concurrency` clients are always at work, `size` arrivals make a round.
+
+    Nguyen et al. 2022, "Federated Learning with Buffered Asynchronous Aggregation", Algorithm 1.
+    An update made with a model that is s rounds old is weighted by (1 + s)^-`staleness`; 0 weights
+    all alike. A federation's `deadline` is how long one answer is waited for. Who answers sooner
+    takes part more often, so no amplification.
+    """
+
+    kind: ClassVar[str] = "buffered"
+
+    size: int
+    concurrency: int
+    staleness: float = 0.5
+
+    def __post_init__(self) -> None:
+        for name, value in (("size", self.size), ("concurrency", self.concurrency)):
+            if value < 1:
+                rule = "a whole number from 1"
+                raise TacitError("task.setting", name=name, value=value, rule=rule)
+        if not 0 <= self.staleness < math.inf:
+            rule = "0 or more"
+            raise TacitError("task.setting", name="staleness", value=self.staleness, rule=rule)
+
+    @property
+    def rate(self) -> float | None:
+        """No amplification is claimed."""
+        return None
+
+    def target(self, clients: int) -> int:
+        """`size`, if there are as many."""
+        return min(self.size, clients)
+
+    def weight(self, rounds: int) -> float:
+        """What an update counts for that is so many rounds old."""
+        return float((1.0 + rounds) ** -self.staleness)
+
+    def draw(self, clients: int, key: Key) -> tuple[int, ...]:
+        """The first clients at work."""
+        return self.pick(clients, self.concurrency, frozenset(), key)
+
+    def pick(self, clients: int, count: int, without: frozenset[int], key: Key) -> tuple[int, ...]:
+        """`count` clients in random order, or as many as there are, none of them in `without`."""
+        asked = min(count + len(without), clients)
+        found = key.generator().choice(clients, asked, replace=False)
+        return tuple(int(i) for i in found if int(i) not in without)[:count]
+
+
+COHORTS = {"everyone": Everyone, "fixed": Fixed, "poisson": Poisson, "buffered": Buffered}

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from tacit.learn.apfl import APFL
+from tacit.learn.boosting import Boosting
 from tacit.learn.contract import Arrays
 from tacit.learn.ditto import Ditto
 from tacit.learn.fedavg import FedAvg
 from tacit.learn.fedbn import FedBN
+from tacit.learn.fedbuff import FedBuff
 from tacit.learn.feddyn import FedDyn
 from tacit.learn.fednova import FedNova
 from tacit.learn.fedopt import FedAdagrad, FedAdam, FedYogi
@@ -19,6 +21,7 @@ from tacit.learn.fedsgd import FedSGD
 from tacit.learn.finetune import FineTune
 from tacit.learn.ifca import IFCA
 from tacit.learn.kmeans import KMeansTask, Lloyd
+from tacit.learn.moon import Moon
 from tacit.learn.numpy import NumpyTask
 from tacit.learn.qffl import QFFL
 from tacit.learn.scaffold import Scaffold
@@ -26,6 +29,7 @@ from tacit.learn.schema import Schema
 from tacit.learn.sklearn import SklearnTask
 from tacit.learn.statistics import StatisticsTask
 from tacit.learn.torch import TorchTask
+from tacit.learn.trees import TreesTask
 from tacit.plan.cohort import COHORTS
 from tacit.protect.balance import Balance
 from tacit.protect.clip import Clip, ClipExamples
@@ -47,14 +51,16 @@ STAGES = _by_kind(
 )
 
 PARTS: dict[str, Kinds] = {
-    "task": _by_kind(NumpyTask, TorchTask, SklearnTask, StatisticsTask, KMeansTask),
+    "task": _by_kind(NumpyTask, TorchTask, SklearnTask, StatisticsTask, KMeansTask, TreesTask),
     "algorithm": _by_kind(
         APFL,
+        Boosting,
         Ditto,
         FedAdagrad,
         FedAdam,
         FedAvg,
         FedBN,
+        FedBuff,
         FedDyn,
         FedNova,
         FedPer,
@@ -65,6 +71,7 @@ PARTS: dict[str, Kinds] = {
         FineTune,
         IFCA,
         Lloyd,
+        Moon,
         QFFL,
         Scaffold,
     ),

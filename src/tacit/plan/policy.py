@@ -79,7 +79,7 @@ def _budget(policy: Policy, plan: Plan) -> list[str]:
         return [f"delta {claim.delta:g} is above the owner's {policy.delta:g}"]
     if claim.epsilon > policy.epsilon:
         return [
-            f"the plan spends epsilon {claim.epsilon:.2f} per {policy.unit} against "
+            f"the plan spends epsilon {claim.shown} per {policy.unit} against "
             f"{policy.against}; the owner allows {policy.epsilon:g}"
         ]
     return []

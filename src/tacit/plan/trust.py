@@ -64,6 +64,7 @@ def _learned(plan: Plan) -> list[Sentence]:
         "poisson": f"each in a round with probability {team.rate:g}, {team.cohort} expected"
         if team.rate
         else "",
+        "buffered": f"asynchronously: {team.cohort} arrivals make a round",
     }[federation.cohort.kind]
     sentences = [
         Sentence(
@@ -162,7 +163,7 @@ def _claim(claim: Claim, plan: Plan) -> str:
         return f"One {claim.hides} against {claim.against}: no promise ({_why_not(claim, plan)})."
     given = f", if {'; and '.join(claim.assumes)}" if claim.assumes else ""
     return (
-        f"One {claim.hides} against {claim.against}: epsilon {claim.epsilon:.2f} at delta "
+        f"One {claim.hides} against {claim.against}: epsilon {claim.shown} at delta "
         f"{claim.delta:g}{given}."
     )
 

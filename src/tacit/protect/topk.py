@@ -67,5 +67,6 @@ class TopK(Unchanged):
         order = np.argpartition(-np.abs(wanted), at.after.kept - 1, axis=1)[:, : at.after.kept]
         sent = np.zeros_like(wanted)
         np.put_along_axis(sent, order, np.take_along_axis(wanted, order, axis=1), axis=1)
+        rest = wanted - sent  # before rows, which `wanted` may be a view of, change
         rows[:, span] = sent
-        return rows, (wanted - sent if self.feedback else None)
+        return rows, (rest if self.feedback else None)

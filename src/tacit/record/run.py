@@ -150,6 +150,7 @@ def simulate(
     checkpoint: Checkpoints | str | os.PathLike[str] | None = None,
     engine: str = "exact",
     devices: Devices | None = None,
+    workers: int = 0,
 ) -> Run:
     """Run a federation on this computer, through the same turns as a deployment.
 
@@ -157,12 +158,16 @@ def simulate(
     `tacit.data.heart_disease()`; `test`: the same for evaluation. All randomness, noise included,
     follows from `seed`. `checkpoint`: a folder from which the run goes on if it was stopped, to the
     same bits; `tacit.checkpoints(folder, every=10)` writes there less often. `engine`: "exact" goes
-    client by client, "stacked" computes many clients at once, with weights within 1e-4 of that,
-    "auto" takes what is fastest. `devices`: how fast clients are and when they are there, in virtual
-    time (see `tacit.devices`). Raises `TacitError` with code, cause and remedy.
+    client by client; "stacked" computes many clients at once, with weights within 1e-4 of that;
+    "pool" shares them among `workers` processes (0: one a core), "stacked_pool" does both, and
+    "ray" uses the actors of a cluster; "auto" measures a few turns of each engine of this computer
+    and takes the fastest. `devices`: how fast clients are and when they are there, in virtual time
+    (see `tacit.devices`). Raises `TacitError` with code, cause and remedy.
     """
     plan = federation.plan()
-    outcome = sim.simulate(plan, data, seed, test, faults, progress, checkpoint, engine, devices)
+    outcome = sim.simulate(
+        plan, data, seed, test, faults, progress, checkpoint, engine, devices, workers
+    )
     return Run(plan, outcome, seed, sim.noise_warnings(plan, as_clients(data)))
 
 

@@ -69,7 +69,9 @@ class TimeTo:
         """The measure over virtual time, one line a run; saved if `path` is given."""
         from tacit.record.plots import COLOURS, save  # optional extra: plot
 
-        figure: Figure = optional("matplotlib.figure").Figure((4.4, 3.5), layout="constrained")
+        figure: Figure = optional("matplotlib.figure", "Drawing a plot").Figure(
+            (4.4, 3.5), layout="constrained"
+        )
         axes = figure.subplots()
         for i, (name, run) in enumerate(self._all()):
             held = [

@@ -1,18 +1,18 @@
 """The round machine: one pure function `step(run, event) -> (run, effects)`.
 
 Synchronous rounds with over-selection, quorum and deadline (Bonawitz et al. 2019, "Towards
-Federated Learning at Scale: System Design", section 2). Simulation, tests and a coordinator drive
-the same function; the state is the fold of the events. Late, repeated and foreign events are
-ignored or discarded, never harmful.
+Federated Learning at Scale: System Design", section 2), and buffered asynchronous ones (Nguyen et
+al. 2022, "Federated Learning with Buffered Asynchronous Aggregation", Algorithm 1), see
+`tacit.round.buffered`. Simulation, tests and a coordinator drive the same function; the state is
+the fold of the events. Late, repeated and foreign events are ignored or discarded, never harmful.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from enum import StrEnum
-from typing import final
+from collections.abc import Iterable
+from dataclasses import replace
 
+from tacit.round import buffered
 from tacit.round.events import (
     Answered,
     Ask,
@@ -29,56 +29,9 @@ from tacit.round.events import (
     Opened,
     Stopped,
 )
+from tacit.round.state import Outcome, Phase, Rules, Run
 
-
-class Phase(StrEnum):
-    """What the run waits for."""
-
-    DRAWING = "drawing"
-    COLLECTING = "collecting"
-    CLOSING = "closing"
-    DONE = "done"
-    FAILED = "failed"
-
-
-@final
-@dataclass(frozen=True)
-class Rules:
-    """Settings of the machine: see `Federation`; `target` answers close a round early."""
-
-    rounds: int
-    target: int
-    quorum: int
-    patience: int = 3
-
-
-@final
-@dataclass(frozen=True)
-class Run:
-    """State of a run: a fold of its events.
-
-    `answered` and `failed` belong to the open round; `missed` counts rounds in a row that fell
-    short of their quorum; `model` is the digest of the latest model.
-    """
-
-    rules: Rules
-    round: int = 0
-    phase: Phase = Phase.DRAWING
-    cohort: tuple[int, ...] = ()
-    deadline: float = 0.0
-    answered: Mapping[int, str] = field(default_factory=dict)
-    failed: Mapping[int, str] = field(default_factory=dict)
-    included: tuple[int, ...] = ()
-    missed: int = 0
-    model: str = ""
-
-    @property
-    def over(self) -> bool:
-        """Finished, well or badly."""
-        return self.phase in (Phase.DONE, Phase.FAILED)
-
-
-Outcome = tuple[Run, tuple[Effect, ...]]
+__all__ = ["Outcome", "Phase", "Rules", "Run", "begin", "fold", "step"]
 
 
 def begin(rules: Rules) -> Outcome:
@@ -90,6 +43,8 @@ def step(run: Run, event: Event) -> Outcome:
     """The next state and what must be done; pure, and total over all events."""
     if run.over:
         return run, ()
+    if run.rules.concurrency and not isinstance(event, Stopped):
+        return buffered.step(run, event)
     match event:
         case Stopped():
             return replace(run, phase=Phase.FAILED), (Finish("run.stopped"),)

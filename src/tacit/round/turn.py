@@ -48,7 +48,7 @@ def take_turn(
         sizes = {"found": row.size, "expected": plan.message.size}
         raise TacitError("round.update-shape", client=client, **sizes)
     if not np.isfinite(row).all():
-        raise TacitError("round.update-not-finite", client=client, round=round_)
+        raise TacitError("round.update-not-finite", client=client, round=round_ + 1)
     counts = np.array([held.count], np.int64)
     answers, pending = turn(plan, row[None, :], memory, (key / "chain",), counts)
     if kept is not None:
@@ -99,7 +99,7 @@ def turn(
 
 def pack(plan: Plan, found: Contribution, report: Tallies | None) -> Vector:
     """One row of the plan's blocks from a contribution and an evaluation."""
-    form, trained = plan.message, plan.algorithm.width * plan.layout.trained
+    form, trained = plan.message, plan.algorithm.width * plan.layout.update
     parts = {"update": found.update[:trained], "buffers": found.update[trained:]}
     parts["weight"] = np.array([found.weight])
     parts |= {f"algorithm:{name}": value for name, value in found.extra.items()}

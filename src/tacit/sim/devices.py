@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol, final
 
 import numpy as np
+import numpy.typing as npt
 
 from tacit.base.errors import TacitError
 from tacit.base.key import Key
@@ -144,9 +145,9 @@ class Fleet:
     key: Key
     trace: Trace | None
 
-    def begins(self, now: float) -> float:
-        """The first moment from `now` on at which a quorum is there."""
-        return now if self.trace is None else self.trace.moment(now, self.plan.team.quorum)
+    def begins(self, now: float, needed: int) -> float:
+        """The first moment from `now` on at which `needed` clients are there."""
+        return now if self.trace is None else self.trace.moment(now, needed)
 
     def cohort(self, key: Key, now: float) -> tuple[int, ...]:
         """Who is asked: a fixed number of those who are there, or whom coins for all have drawn.
@@ -161,6 +162,10 @@ class Fleet:
         if law.rate is None:
             return tuple(int(here[i]) for i in law.draw(len(here), key))
         return tuple(int(i) for i in np.intersect1d(law.draw(clients, key), here))
+
+    def present(self, now: float) -> npt.NDArray[np.int64] | None:
+        """Clients that are there; None for all."""
+        return None if self.trace is None else self.trace.present(now)
 
     def fault(self, round_: int, client: int, records: int, now: float, other: Fault) -> Fault:
         """On top of `other`: how long the answer takes from `now`, and whether it is lost."""

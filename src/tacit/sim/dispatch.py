@@ -73,17 +73,25 @@ class Crew(Protocol):
 
 @final
 class Dispatch:
-    """A backend on a crew (see `tacit.sim.backend.Backend`); it owns the crew.
+    """A backend on a crew (see `tacit.sim.backend.Backend`).
 
     What clients keep stays here and travels with the request, so any member can serve any client.
     `parts`: into how many requests a member's share of a round is divided; `exact`: a turn gives
-    the same bytes whatever is computed beside it.
+    the same bytes whatever is computed beside it; `lent`: the crew goes on after this backend.
     """
 
     def __init__(
-        self, plan: Plan, clients: Clients, crew: Crew, parts: int = 16, *, exact: bool = True
+        self,
+        plan: Plan,
+        clients: Clients,
+        crew: Crew,
+        parts: int = 16,
+        *,
+        exact: bool = True,
+        lent: bool = False,
     ) -> None:
-        self.clients, self.crew, self.parts, self.exact = clients, crew, parts, exact
+        self.clients, self.crew, self.parts = clients, crew, parts
+        self.exact, self.lent = exact, lent
         self.memories: MemoryStore = memory_for(len(clients), plan.cost.down)
         self.sizes: dict[int, int] = {}
         self.serial = self.round = 0
@@ -137,8 +145,9 @@ class Dispatch:
         return self.memories.get(client)
 
     def close(self) -> None:
-        """End the crew; what clients keep stays."""
-        self.crew.close()
+        """End the crew, unless it is lent; what clients keep stays."""
+        if not self.lent:
+            self.crew.close()
 
     def _work(self, clients: Sequence[int]) -> Iterator[Receipt | Refusal]:
         self._settle()
@@ -174,18 +183,16 @@ class Dispatch:
         self, gone: Gone, request: Request | None
     ) -> tuple[list[tuple[int, ...]], list[Refusal]]:
         """Clients that get their second try, alone; and those that had it."""
-        clients = request.clients if request else ()
+        clients: tuple[int, ...] = request.clients if request else ()
         self.deaths.update(clients)
-        again = [(client,) for client in clients if self.deaths[client] < 2]
+        again: list[tuple[int, ...]] = [(client,) for client in clients if self.deaths[client] < 2]
         refused = [self._refusal(client, gone) for client in clients if self.deaths[client] > 1]
         return again, refused
 
     def _refusal(self, client: int, gone: Gone) -> Refusal:
         name = self.clients.name(client)
         facts = {"client": name, "round": self.round, "why": gone.why}
-        return Refusal(
-            client, Problem(self.round, name, TacitError("round.process-died", **facts))
-        )
+        return Refusal(client, Problem(self.round, name, TacitError("round.process-died", **facts)))
 
     def _gather(
         self, ask: Callable[[tuple[int, ...]], Request], clients: tuple[int, ...]

@@ -21,6 +21,7 @@ from tacit.base.vector import Vector
 from tacit.learn.algorithm import State
 from tacit.learn.examples import Clients
 from tacit.plan.build import Plan
+from tacit.plan.cohort import Buffered
 from tacit.round.close import apply, open_sum, reported
 from tacit.round.events import (
     Answered,
@@ -38,6 +39,7 @@ from tacit.round.events import (
 )
 from tacit.round.machine import Rules, Run, begin, fold, step
 from tacit.sim.backend import Backend, Problem, Receipt, Refusal
+from tacit.sim.buffered import Buffer, drawn
 from tacit.sim.checkpoint import Checkpoints, Keeper, about
 from tacit.sim.devices import Devices, Fleet
 from tacit.sim.evaluate import Evaluation, evaluate
@@ -88,6 +90,9 @@ def run_plan(
     With `checkpoint` it goes on from where an earlier run of the same plan was stopped; `devices`
     say how long answers take, and who is there.
     """
+    cohort = plan.federation.cohort
+    if isinstance(cohort, Buffered):
+        backend = Buffer(plan, cohort, clients, key)
     chosen = backend or Exact(plan, clients, key)
     keeper = None
     if checkpoint:
@@ -166,6 +171,9 @@ class _Engine:
         self.history = [dict(row) for row in found.history]
         self.problems = list(found.problems)
         self.backend.memories.restore(found.memories)
+        if isinstance(self.backend, Buffer):
+            self.backend.restore(found.held)
+            self.losses = self.backend.losses()
         self.machine = fold(rules(self.plan), self.journal)
         if self.history and self.test is not None:
             self.evaluation = self._evaluated(self.test)
@@ -186,6 +194,7 @@ class _Engine:
                 self.history,
                 self.problems,
                 self.backend.memories.snapshot(),
+                self.backend.snapshot() if isinstance(self.backend, Buffer) else (),
             )
         )
 
@@ -222,19 +231,31 @@ class _Engine:
                     self._save()
 
     def _draw(self, effect: Draw) -> None:
-        federation = self.plan.federation
-        key = self.key / "cohort" / effect.round
-        if self.fleet:
-            self.clock.advance(self.fleet.begins(self.clock.now()) - self.clock.now())
-            cohort = self.fleet.cohort(key, self.clock.now())
-        else:
-            cohort = federation.cohort.draw(federation.clients, key)
+        cohort = self._cohort(self.key / "cohort" / effect.round)
         self.backend.open(effect.round, self.plan.algorithm.offer(self.state))
-        self.losses.clear()
-        deadline = self.clock.now() + federation.deadline if federation.deadline else 0.0
-        self._soon(Opened(effect.round, cohort, deadline))
-        if deadline:
-            self._soon(DeadlinePassed(effect.round), federation.deadline)
+        waiting = {*self.machine.busy, *self.machine.answered}
+        self.losses = {client: loss for client, loss in self.losses.items() if client in waiting}
+        if isinstance(self.backend, Buffer):
+            self.backend.keep(waiting)
+            self._soon(Opened(effect.round, cohort))
+            return
+        wait = self.plan.federation.deadline
+        self._soon(Opened(effect.round, cohort, self.clock.now() + wait if wait else 0.0))
+        if wait:
+            self._soon(DeadlinePassed(effect.round), wait)
+
+    def _cohort(self, key: Key) -> tuple[int, ...]:
+        """Whom to ask now, if need be after waiting for them."""
+        law, clients = self.plan.federation.cohort, self.plan.federation.clients
+        if isinstance(law, Buffered):
+            if self.fleet and not self.machine.busy:
+                self.clock = VirtualClock(self.fleet.begins(self.clock.now(), 1))
+            here = self.fleet.present(self.clock.now()) if self.fleet else None
+            return drawn(law, self.machine, clients, here, key / len(self.journal))
+        if self.fleet is None:
+            return law.draw(clients, key)
+        self.clock = VirtualClock(self.fleet.begins(self.clock.now(), self.plan.team.quorum))
+        return self.fleet.cohort(key, self.clock.now())
 
     def _ask(self, asks: list[Ask]) -> None:
         """Let the cohort take its turns, and deliver each answer when its fault says so."""
@@ -259,6 +280,10 @@ class _Engine:
 
     def _deliver(self, client: int, event: Event, records: int) -> None:
         fault = self._fate(client, records)
+        wait = self.plan.federation.deadline
+        if self.machine.rules.concurrency and wait and (fault.drop or fault.delay > wait):
+            self._soon(Failed(self.machine.round, client, "round.lost"), wait)
+            return
         if fault.drop:
             if not self.plan.federation.deadline:
                 delay = fault.delay if self.fleet else 0.0
@@ -285,7 +310,7 @@ class _Engine:
         opening = open_sum(self.plan, total, count, self.key / "round" / effect.round / "open")
         self.state = apply(self.plan, self.state, opening)
         if not np.isfinite(self.state["params"]).all():
-            raise TacitError("round.model-not-finite", round=effect.round)
+            raise TacitError("round.model-not-finite", round=effect.round + 1)
         self.row = {
             "round": effect.round + 1,
             "seconds": self.clock.now(),
@@ -295,6 +320,9 @@ class _Engine:
             "train_loss": float(np.mean([self.losses[client] for client in effect.included])),
             **reported(opening),
         }
+        if self.machine.rules.concurrency:
+            ages = [effect.round - self.machine.versions[client] for client in effect.included]
+            self.row["staleness"] = float(np.mean(ages))
         self._soon(Closed(effect.round, digest(self.state["params"])))
 
     def _included(self, clients: list[int]) -> None:
@@ -340,4 +368,6 @@ def rules(plan: Plan) -> Rules:
     federation, team = plan.federation, plan.team
     whole = federation.cohort.kind == "poisson"
     target = team.clients if whole else team.cohort
-    return Rules(team.rounds, target, team.quorum, federation.patience)
+    law = federation.cohort
+    working = law.concurrency if isinstance(law, Buffered) else 0
+    return Rules(team.rounds, target, team.quorum, federation.patience, working)

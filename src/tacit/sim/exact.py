@@ -81,6 +81,6 @@ def named_problem(error: Exception, round_: int, client: str) -> Problem:
     if isinstance(error, TacitError):
         return Problem(round_, client, error)
     problem = f"{type(error).__name__}: {error}"
-    wrapped = TacitError("round.code-failed", client=client, round=round_, problem=problem)
+    wrapped = TacitError("round.code-failed", client=client, round=round_ + 1, problem=problem)
     wrapped.__cause__ = error
     return Problem(round_, client, wrapped)

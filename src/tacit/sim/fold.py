@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import final
 
 import numpy as np
@@ -13,12 +14,16 @@ from tacit.base.vector import Rows, Vector
 from tacit.learn.algorithm import Contribution
 from tacit.learn.task import Tallies
 from tacit.plan.build import Plan
-from tacit.protect.stage import At
+from tacit.protect.form import Form
+from tacit.protect.stage import At, Stage
 from tacit.protect.sum import PlainSum
 from tacit.protect.weigh import Weigh
 from tacit.round.turn import Memories, pack
 
 Counts = npt.NDArray[np.int64]
+
+LONG = 10_000
+"""Coordinates from which rows are added one by one, each as a whole."""
 
 VISITED = ("algorithm", "personal")
 """Memories that visits keep, without a clients axis; those of stages have one (1, dim)."""
@@ -48,16 +53,34 @@ class Fold:
             return np.sum(rows, axis=0, dtype=np.int64 if rows.dtype.kind == "i" else np.float64)
         factors, total = self._factors(counts), np.empty(rows.shape[1])
         for place, span in enumerate(self.plan.message.spans.values()):
-            total[span] = factors[:, place].astype(rows.dtype) @ rows[:, span]
+            total[span] = _weighted(factors[:, place].astype(rows.dtype), rows[:, span])
         return total
 
     def _factors(self, counts: Counts) -> Rows:
         """What the chain multiplies each block of each row by: one coordinate of each, sent up."""
         rows: Rows = np.ones((len(counts), len(self.plan.message.blocks)))
-        for stage, before, after in self.plan.client_steps:
-            small = replace(before, blocks=tuple(replace(b, size=1) for b in before.blocks))
+        for stage, small, after in self._small:
             rows, _ = stage.up(rows, None, At(small, after, (), counts))
         return rows
+
+    @cached_property
+    def _small(self) -> list[tuple[Stage, Form, Form]]:
+        """The client half of the chain, as if every block had one coordinate."""
+        return [
+            (stage, replace(before, blocks=tuple(replace(b, size=1) for b in before.blocks)), after)
+            for stage, before, after in self.plan.client_steps
+        ]
+
+
+def _weighted(factors: Vector, rows: Rows) -> Vector:
+    """factors @ rows, without the threads that a product of matrices would start."""
+    if rows.shape[1] < LONG:
+        return np.asarray(np.einsum("i,ij->j", factors, rows))
+    total = rows[0] * factors[0]
+    scaled = np.empty_like(total)
+    for row, factor in zip(rows[1:], factors[1:], strict=True):
+        total += np.multiply(row, factor, out=scaled)
+    return total
 
 
 def pack_rows(
@@ -70,7 +93,7 @@ def pack_rows(
             extra = {name: value[i] for name, value in found.extra.items()}
             room[i] = pack(plan, Contribution(found.update[i], weights[i], 0.0, extra), report)
         return room
-    trained = plan.algorithm.width * plan.layout.trained
+    trained = plan.algorithm.width * plan.layout.update
     parts = {"update": found.update[:, :trained], "buffers": found.update[:, trained:]}
     parts["weight"] = weights[:, None]
     parts |= {f"algorithm:{name}": value for name, value in found.extra.items()}

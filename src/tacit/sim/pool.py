@@ -71,7 +71,12 @@ def pool(
 
     Raises `run.worker-main`, `run.worker-send` and `run.no-shared-memory`.
     """
-    crew = Processes(plan, clients, key, checked(workers) or cores(), inner)
+    crew = Processes(checked(workers) or cores())
+    try:
+        crew.begin(plan, clients, key, inner)
+    except BaseException:
+        crew.close()
+        raise
     return Dispatch(plan, clients, crew, parts, exact=inner is Exact)
 
 
@@ -89,42 +94,64 @@ class _Member:
 
     process: SpawnProcess
     pipe: Connection
-    idle: bool = False
+    busy: bool = False
     started: bool = False
+
+    @property
+    def idle(self) -> bool:
+        """Whether it waits for work."""
+        return self.started and not self.busy
 
 
 @final
 class Processes:
     """A crew of processes on this computer; see `tacit.sim.dispatch.Crew`."""
 
-    def __init__(self, plan: Plan, clients: Clients, key: Key, count: int, inner: Inner) -> None:
-        sent = pickled("federation", parcel(plan, key, inner))
+    def __init__(self, count: int) -> None:
+        self.count = count
         self.members: list[_Member] = []
         self.blocks: dict[str, Block] = {}
         self.names: tuple[str, ...] = ()
         self.offer = Spec("", ())
+        self.start: Start | None = None
         self.ended = weakref.finalize(self, _end, self.members, self.blocks, os.getpid())
-        try:
-            self.start = Start(sent, self._source(clients))
-            self.members += [_spawned() for _ in range(count)]
-            for member in self.members:
-                _tell(member, self.start)
-        except BaseException:
-            self.close()
-            raise
+        for _ in range(count):
+            self.members.append(_spawned())
+
+    def begin(self, plan: Plan, clients: Clients, key: Key, inner: Inner = Exact) -> None:
+        """Give all the plan and the clients; also again, with others, when nobody is at work."""
+        sent = pickled("federation", parcel(plan, key, inner))
+        self._settle()
+        self.start = Start(sent, self._source(clients))
+        for member in self.members:
+            member.started = False
+            _tell(member, self.start)
+
+    def _settle(self) -> None:
+        """Hear replies to what was asked before, which nobody wants any more."""
+        for number, member in enumerate(self.members):
+            try:
+                if member.busy:
+                    member.pipe.recv()
+                    member.busy = False
+            except (EOFError, OSError):
+                member.pipe.close()
+                self.members[number] = _spawned()
 
     def _source(self, clients: Clients) -> Source:
         arrays = shareable(clients)
         if arrays is None:
             return pickled("clients", clients)
         assert isinstance(clients, NamedClients)
+        if "data" in self.blocks:
+            self.blocks.pop("data").drop()
         self.blocks["data"], spec = share(arrays)
         return clients.names, spec
 
     @property
     def size(self) -> int:
         """Number of processes."""
-        return len(self.members)
+        return self.count
 
     @property
     def idle(self) -> Sequence[int]:
@@ -134,7 +161,8 @@ class Processes:
     @property
     def says(self) -> str:
         """How many there are."""
-        return f"Clients run on {self.size} processes with one thread each."
+        processes = "1 process" if self.size == 1 else f"{self.size} processes"
+        return f"Clients run on {processes} with one thread each."
 
     def publish(self, offer: Offer) -> None:
         """Write the offer where all see it; the block is kept while it is large enough."""
@@ -174,9 +202,9 @@ class Processes:
             reply: Done | Broken = member.pipe.recv()
         except (EOFError, OSError):
             return [(number, self._replaced(number, member))]
+        member.busy = False
         if isinstance(reply, Broken):
             raise reply.error from Told(reply.told)
-        member.idle = True
         if member.started:
             return [(number, reply.value)]
         member.started = True
@@ -189,6 +217,7 @@ class Processes:
         why = _ending(member.process.exitcode)
         if not member.started:
             raise TacitError("run.worker-start", why=why)
+        assert self.start is not None
         self.members[number] = _spawned()
         _tell(self.members[number], self.start)
         return Gone(why)
@@ -196,7 +225,7 @@ class Processes:
 
 def _tell(member: _Member, message: Start | Ask) -> None:
     """Send; that a process is gone is heard later."""
-    member.idle = False
+    member.busy = True
     try:
         member.pipe.send(message)
     except (BrokenPipeError, ConnectionResetError):
@@ -269,7 +298,7 @@ def _end(members: list[_Member], blocks: dict[str, Block], owner: int) -> None:
         return
     for member in members:
         member.pipe.close()
-        if not member.idle:
+        if member.busy:
             member.process.terminate()
     limit = time.monotonic() + PATIENCE
     for member in members:

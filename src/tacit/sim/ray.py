@@ -8,6 +8,7 @@ is first asked for, so that they are where its turns are. Actors that die are re
 
 from __future__ import annotations
 
+import os
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -42,6 +43,10 @@ def ray(
     library = optional("ray", 'engine="ray"')
     crew = Actors(library, plan, clients, key, checked(workers), inner)
     return Dispatch(plan, clients, crew, parts, exact=inner is Exact)
+
+
+PATIENCE = 120.0
+"""Seconds in which the cluster must have begun with one actor at least."""
 
 
 @final
@@ -119,11 +124,12 @@ class Actors:
         self.members: list[_Member] = []
         ours = not library.is_initialized()
         if ours:
-            library.init(include_dashboard=False, log_to_driver=False)
+            os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is told to anybody
+            library.init(include_dashboard=False, log_to_driver=False, logging_level="WARNING")
         self.ended = weakref.finalize(self, _end, library, self.members, ours)
-        total = count or max(1, int(library.cluster_resources().get("CPU", 1)))
+        self.count = count or max(1, int(library.cluster_resources().get("CPU", 1)))
         self.remote = library.remote(num_cpus=1, max_restarts=0)(Actor)
-        self.members += [self._new() for _ in range(total)]
+        self.members += [self._new() for _ in range(self.count)]
 
     def _new(self) -> _Member:
         actor = self.remote.remote(self.sent, self.source)
@@ -132,7 +138,7 @@ class Actors:
     @property
     def size(self) -> int:
         """Number of actors."""
-        return len(self.members)
+        return self.count
 
     @property
     def idle(self) -> Sequence[int]:
@@ -142,7 +148,8 @@ class Actors:
     @property
     def says(self) -> str:
         """How many there are."""
-        return f"Clients run on {self.size} Ray actors with one core each."
+        actors = "1 Ray actor" if self.size == 1 else f"{self.size} Ray actors"
+        return f"Clients run on {actors} with one core each."
 
     def publish(self, offer: Offer) -> None:
         """Put the offer where each machine fetches it once."""
@@ -164,7 +171,10 @@ class Actors:
     def hear(self) -> list[tuple[int, Any]]:
         """Wait for replies and deaths."""
         calls = [member.call for member in self.members if member.call is not None]
-        ready, _ = self.ray.wait(calls, num_returns=1)
+        begun = any(member.started for member in self.members)
+        ready, _ = self.ray.wait(calls, num_returns=1, timeout=None if begun else PATIENCE)
+        if not ready:
+            raise TacitError("run.worker-start", why="found no free core in the Ray cluster")
         found = []
         for number, member in enumerate(self.members):
             if member.call in ready:
@@ -189,6 +199,7 @@ class Actors:
         why = f"is lost to Ray ({type(error).__name__})"
         if not member.started:
             raise TacitError("run.worker-start", why=why) from error
+        self.ray.kill(member.actor)
         self.members[number] = self._new()
         return Gone(why)
 

@@ -17,7 +17,7 @@ from tacit.protect.recipes import plain
 from tacit.sim.checkpoint import Checkpoints, as_checkpoints
 from tacit.sim.devices import Devices
 from tacit.sim.engine import Outcome, Progress, run_plan
-from tacit.sim.engines import backend_named, told
+from tacit.sim.engines import start, told
 from tacit.sim.faults import Faults, none
 
 _ASKED = 256
@@ -34,6 +34,7 @@ def simulate(
     checkpoint: Checkpoints | str | os.PathLike[str] | None = None,
     engine: str = "exact",
     devices: Devices | None = None,
+    workers: int = 0,
 ) -> Outcome:
     """Run a federation on this computer.
 
@@ -43,7 +44,9 @@ def simulate(
     goes on if it was stopped (see `tacit.sim.checkpoint.checkpoints`).
     `devices`: how fast clients are and when they are there, in virtual time (see `tacit.devices`).
     `engine`: "exact" goes client by client; "stacked" computes many clients at once, with the same
-    batches and weights within 1e-4; see `tacit.sim.engines`.
+    batches and weights within 1e-4; "pool" has processes and "ray" actors on a cluster, of which
+    there are `workers` (0: one a core), "stacked_pool" has processes that stack; "auto" measures
+    a few turns of each and takes the fastest. See `tacit.sim.engines`.
     """
     plan = federation if isinstance(federation, Plan) else build(federation)
     clients = as_clients(data)
@@ -52,9 +55,16 @@ def simulate(
     check_clients(plan, clients)
     kept = None if checkpoint is None else as_checkpoints(checkpoint)
     key = Key.seed(seed)
-    backend = backend_named(engine, plan, clients, key)
+    folder = kept.folder if kept else None
+    if plan.federation.cohort.kind == "buffered":
+        if engine not in ("exact", "auto"):
+            raise TacitError("run.engine-buffered", engine=engine)
+        return run_plan(
+            plan, clients, key, tested, faults, progress, checkpoint=kept, devices=devices
+        )
+    backend, why = start(engine, plan, clients, key, workers, folder)
     outcome = run_plan(plan, clients, key, tested, faults, progress, backend, kept, devices)
-    return replace(outcome, notices=(*outcome.notices, *told(backend)))
+    return replace(outcome, notices=(*outcome.notices, *why, *told(backend)))
 
 
 def check_clients(plan: Plan, clients: Clients) -> None:

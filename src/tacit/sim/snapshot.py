@@ -27,7 +27,10 @@ Later = tuple[float, int, Event]
 
 
 class Snapshot(NamedTuple):
-    """Everything that a simulation is between two rounds; `round` is the next one."""
+    """Everything that a simulation is between two rounds.
+
+    `round` is the next one, `later` events on their way, `held` answers that wait in a buffer.
+    """
 
     round: int
     state: State
@@ -39,6 +42,7 @@ class Snapshot(NamedTuple):
     history: Sequence[Mapping[str, float]]
     problems: Sequence[Problem]
     memories: Sequence[Shelf]
+    held: Sequence[Shelf] = ()
 
 
 class Damaged(Exception):
@@ -49,7 +53,8 @@ def split(snapshot: Snapshot) -> tuple[dict[str, Any], list[Leaf]]:
     """Facts for JSON, and arrays."""
     arrays = {
         "algorithm": snapshot.state,
-        "memories": [[shelf.form, shelf.clients, shelf.rows] for shelf in snapshot.memories],
+        "memories": [list(shelf) for shelf in snapshot.memories],
+        "held": [list(shelf) for shelf in snapshot.held],
     }
     outline, leaves = flatten(arrays, "simulation")
     facts = {
@@ -86,6 +91,7 @@ def joined(facts: dict[str, Any], leaves: list[Leaf], journal: list[Event]) -> S
             for round_, client, code, told in facts["problems"]
         ],
         [Shelf(*shelf) for shelf in arrays["memories"]],
+        [Shelf(*shelf) for shelf in arrays["held"]],
     )
 
 

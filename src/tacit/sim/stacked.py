@@ -190,19 +190,25 @@ class Stacked:
 
     @property
     def _widest(self) -> int:
-        layout = self.plan.task.layout
-        return max(2, min(WIDEST, BLOCK // (layout.size * layout.itemsize)))
+        each = self.plan.task.layout.size * self.exact.offer["params"].itemsize
+        return max(2, min(WIDEST, BLOCK // each))
 
     def _turns(self, asked: list[Asked]) -> Iterator[Receipt | Refusal]:
         """A block's turns; where that fails, the same one by one."""
         clients = [one.client for one in asked]
+        problem = ""
         try:
             if not self.tried:
                 self.why, self.tried = self._trial(asked[0]), True
-            receipts = [] if self.why else self._block(asked)
-        except Exception:  # noqa: BLE001  # whatever it is, the exact turns meet and name it
-            receipts = []
-        yield from receipts or self.exact.take(clients)
+            if not self.why:
+                yield from self._block(asked)
+                return
+        except Exception as error:  # noqa: BLE001  # the exact turns meet it again, and name it
+            problem = f"a block failed with {type(error).__name__}: {error}"
+        results = list(self.exact.take(clients))
+        if problem and not any(isinstance(one, Refusal) for one in results):
+            self.why = problem  # of no client's making
+        yield from results
 
     def _trial(self, asked: Asked) -> str:
         """Why the task cannot be stacked after all, found on a client's records."""

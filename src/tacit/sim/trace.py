@@ -82,10 +82,17 @@ class Trace:
         there = self._counts(times) >= needed
         today = times[there & (times > phase)]
         if len(today):
-            return began + float(today[0])
+            return self._at(began, float(today[0]))
         if self.period and there.any():
-            return began + self.period + float(times[there][0])
+            return self._at(began + self.period, float(times[there][0]))
         raise TacitError("run.nobody-there", needed=needed, moment=now)
+
+    def _at(self, began: float, start: float) -> float:
+        """The moment of a spell's start, by no rounding before it."""
+        moment = began + start
+        while self._phase(moment)[0] < start:
+            moment = math.nextafter(moment, math.inf)
+        return moment
 
     def _counts(self, times: Times) -> npt.NDArray[np.int64]:
         """How many are there at each time: began so far, less ended so far."""

@@ -170,7 +170,7 @@ def _score(plan: Plan, found: Evaluation, noise: float, key: Key) -> float:
     contract = plan.federation.data
     classes = contract.classes if contract else 0
     if plan.form.noise is None:
-        return found.accuracy if classes or found.pooled.correct else -found.loss
+        return found.accuracy if classes else -found.loss
     if not classes:
         raise TacitError("run.tune-no-score")
     by_record = plan.form.noise.unit == "record"

@@ -159,4 +159,62 @@ DATA: dict[str, Entry] = {
         "The parts give {problem}.",
         "Give every client its own records: each index once, from 0 to {last}.",
     ),
+    "data.unknown-source": Entry(
+        "Client {client} has a {kind}, which is not a form of data that tacit reads.",
+        "Give (x, y), a table (pandas, Arrow, a Parquet file, Hugging Face `datasets`) with its "
+        "label, or a data set with __len__ and __getitem__ whose items are (x, y).",
+    ),
+    "data.no-label": Entry(
+        "Client {client} has a table with the columns {columns}; which is the label is not said.",
+        'Give (table, "label") as the client\'s data, use tacit.data.clients(tables, '
+        'label="..."), or encode the tables with a Schema: tacit.data.clients(tables, '
+        "schema=...).",
+    ),
+    "data.no-column": Entry(
+        "Client {client} has no column {column}; it has {columns}.",
+        "{hint}Name a column that every client's table has.",
+    ),
+    "data.not-numbers": Entry(
+        "Client {client}: column {column} holds {found}, not numbers.",
+        "Encode the table with a Schema, which knows categories and missing cells, or leave the "
+        "column out of `features`.",
+    ),
+    "data.parquet": Entry(
+        "Client {client}: the file {file} cannot be read as Parquet: {why}.",
+        "Give the path of a Parquet file that this user may read; read_site reads CSV files.",
+    ),
+    "data.item": Entry(
+        "Client {client}: its data set fails at index {index}: {problem}.",
+        "Mend that item or leave it out (torch.utils.data.Subset takes a list of indices).",
+    ),
+    "data.item-shape": Entry(
+        "Client {client}: item {index} of its data set has {part} of shape {found}, the items "
+        "before it {expected}.",
+        "Pad, crop or resize in the data set, so that all items have one shape.",
+    ),
+    "data.public-missing": Entry(
+        "{file} of the data set {name} is not on this computer (looked in {looked}), and {url} "
+        "cannot be reached: {why}.",
+        "Download {url} on a computer that is online, put it in a folder {name} somewhere here, "
+        "and set TACIT_DATA to the folder above that one.",
+    ),
+    "data.public-leaf": Entry(
+        "The data set {name} is not on this computer (looked for train/*.json and test/*.json in "
+        "{looked}), and LEAF publishes no ready file of it to download.",
+        "In a copy of github.com/TalwalkarLab/leaf run `./preprocess.sh -s niid --sf 0.05 -k 0 "
+        "-t sample` in data/{name}, then set TACIT_DATA to that copy's folder data.",
+    ),
+    "data.public-truncated": Entry(
+        "The download of {url} ended after {found} of {expected} bytes.",
+        "Try again; nothing was kept.",
+    ),
+    "data.public-digest": Entry(
+        "{place} is not the published file: its SHA-256 begins with {found}, not {expected}.",
+        "Remove the file if it is on this computer, and try again. If it happens again, somebody "
+        "on the way changes the file: fetch it over another network.",
+    ),
+    "data.public-format": Entry(
+        "{file} is not {what}: {problem}.",
+        "Put the file there as its authors publish it.",
+    ),
 }

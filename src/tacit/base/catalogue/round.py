@@ -46,6 +46,17 @@ ROUND: dict[str, Entry] = {
         "the one that tried again.",
         "Run that client's turn alone, with more memory or fewer processes (`workers`).",
     ),
+    "round.buffered-hidden": Entry(
+        "In buffered rounds answers of several models are summed, each weighted by its age, and a "
+        "secure sum cannot be weighted inside.",
+        "Sum in the clear with tacit.plain_sum(), or use synchronous rounds, for example "
+        "tacit.fixed(size, spare=...), which take the first answers.",
+    ),
+    "round.buffered-buffers": Entry(
+        "In buffered rounds updates are weighted by their age, and the model has averages of "
+        "activations (batch normalisation) that would be shrunk by that.",
+        "Use group or layer normalisation, or synchronous rounds.",
+    ),
     "run.stopped": Entry(
         "The run was stopped in round {round}.",
         "Start it again when you are ready.",

@@ -122,6 +122,10 @@ RUNS: dict[str, Entry] = {
         "There is no engine {engine!r}.",
         "{hint}Choose one of: {known}.",
     ),
+    "run.engine-alone": Entry(
+        'The engine "{engine}" works alone, so `workers` means nothing to it.',
+        "Leave `workers` out, or choose an engine that has some: {crews}.",
+    ),
     "run.worker-main": Entry(
         "The code {code} is part of the script or notebook itself, which other processes cannot "
         "import.",
@@ -150,6 +154,10 @@ RUNS: dict[str, Entry] = {
         "The engine needs {wanted} MB of shared memory, and {free} MB are free.",
         "Make /dev/shm larger (in a container: --shm-size), pass clients that read their data "
         'when they are asked, or choose engine="exact".',
+    ),
+    "run.engine-buffered": Entry(
+        "The engine {engine!r} computes whole rounds; in buffered rounds clients come one by one.",
+        "Leave `engine` out, or use synchronous rounds.",
     ),
     "run.format": Entry(
         "The run folder {folder} has format {found}; this version of tacit reads format {known}.",

@@ -17,6 +17,40 @@ TASK: dict[str, Entry] = {
         "lloyd() moves centroids, and the task's model has none.",
         "Use it with tacit.statistics.kmeans(...), or choose another algorithm.",
     ),
+    "task.trees-pair": Entry(
+        "The task {task} and the algorithm {algorithm} do not fit: one is about histograms of "
+        "trees, the other about the numbers of a model.",
+        "Use tacit.trees.boosted_trees(...) with tacit.trees.boosting(...), and no other with "
+        "either.",
+    ),
+    "task.trees-rounds": Entry(
+        "{rounds} rounds end within a tree: each tree takes {each} (one a level, one for leaves).",
+        "Give rounds={near}.",
+    ),
+    "task.trees-full": Entry(
+        "{rounds} rounds are more than the task has trees for: it is full after {most}.",
+        "Give rounds={most}, or boosted_trees(trees={trees}).",
+    ),
+    "task.trees-range": Entry(
+        "Trees have public bins, and the data contract promises no range of the features.",
+        "Pass tacit.arrays(shape=..., low=..., high=...) with public bounds, or a Schema.",
+    ),
+    "task.trees-classes": Entry(
+        "Boosted trees know two classes or regression; the data contract has {classes} classes.",
+        "Learn one class against the rest, or choose another task.",
+    ),
+    "task.no-trees": Entry(
+        "The model is one of a {kind}, not of boosted trees, so XGBoost has no file for it.",
+        "Use a model of tacit.trees.boosted_trees().",
+    ),
+    "task.no-representation": Entry(
+        "The algorithm compares what models make of a record, and a {task} does not show that.",
+        "Use moon() with tacit.numpy.mlp() or a torch module; else fedprox() or scaffold().",
+    ),
+    "task.no-layer": Entry(
+        "The model has no layer {layer!r} to take a representation from. There is: {known}.",
+        "Name one of these as `layer` in moon().",
+    ),
     "task.no-statistics": Entry(
         "The model is one of a {kind}, not of a closed form of tacit.statistics.",
         "Read its parameters with model.arrays().",
@@ -57,8 +91,8 @@ TASK: dict[str, Entry] = {
     "task.code-changed": Entry(
         "The code of {name} is not the one that the description means: its source has SHA-256 "
         "{found}..., the description says {expected}...",
-        "Bring back the version that was described, or describe the new code and have it "
-        "approved again.",
+        "Bring back the version that was described, or describe the new code with "
+        "`tacit check FILE --renew-code` and have it approved again.",
     ),
     "task.code-main": Entry(
         "{name} was defined in a script or notebook, and this process does not run the same one.",
