@@ -47,4 +47,5 @@ NAMES = {
     "w1_torch": lambda: measure("w1_torch", w1_torch(), 12, 0.06),
     "w3": lambda: measure("w3", w3(), 4, 0.28),
     "w2": lambda: measure("w2", w2(), 2, 0.70),
+    "w2_pool": lambda: measure("w2_pool", w2(), 2, 0.70, "pool"),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -449,6 +450,22 @@ def test_what_stays_is_picked_up_where_it_was_left() -> None:
     size = plan.layout.size
     after = half.params + total[:size] / total[size]
     assert np.allclose(after, whole.outcome.params, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["fedper", "fedrep", "ditto", "apfl", "finetune"])
+def test_a_run_that_is_killed_resumes_with_everybodys_own_model(tmp_path: Path, name: str) -> None:
+    def stop(row: dict[str, float]) -> None:
+        if row["round"] == 2:
+            raise KeyboardInterrupt
+
+    described = federation(MAKERS[name](), rounds=4)
+    whole = tacit.simulate(described, data(), test=data())
+    with pytest.raises(KeyboardInterrupt):
+        tacit.simulate(described, data(), test=data(), progress=stop, checkpoint=tmp_path)
+    again = tacit.simulate(described, data(), test=data(), checkpoint=tmp_path)
+    assert again.history == whole.history and again.final == whole.final
+    for i in range(3):
+        assert again.model_of(i).params.tobytes() == whole.model_of(i).params.tobytes()
 
 
 # Evaluation

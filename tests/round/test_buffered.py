@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import given
@@ -87,9 +88,19 @@ def test_repeats_second_answers_and_strangers() -> None:
 
 def test_when_nobody_can_come_any_more_the_run_ends() -> None:
     journal: list[Event] = [Opened(0, (0, 1)), Answered(0, 0, "x"), Failed(0, 1, "round.lost")]
-    run, done = play([*journal, Opened(0, ())])
+    run, done = play([*journal, Opened(0, ())], replace(RULES, patience=1))
     assert run.phase is Phase.FAILED
     assert done[-2:] == [Discard(0, 0, "round.quorum"), Finish("round.quorum")]
+
+
+def test_a_round_to_which_nobody_can_come_is_given_up_and_the_buffer_stays() -> None:
+    journal: list[Event] = [Opened(0, (0, 1)), Answered(0, 0, "x"), Failed(0, 1, "round.lost")]
+    run, done = play([*journal, Opened(0, ())])
+    assert done[-1] == Draw(1) and run.missed == 1 and run.versions == {0: 0}
+    _, done = play([*journal, Opened(0, ()), Opened(1, (1,)), Answered(1, 1, "y")])
+    assert done[-1] == Close(1, (0, 1))
+    run, done = play([*journal, Opened(0, ()), Opened(1, ()), Opened(2, ())])
+    assert run.phase is Phase.FAILED and done[-1] == Finish("round.quorum")
 
 
 def test_a_stop_ends_everything() -> None:
@@ -118,8 +129,8 @@ def test_any_order_of_any_events(journal: list[Event], target: int, concurrency:
                     assert all(run.versions[client] <= version for client in inside)
                 case Include(round=version, client=client):
                     included.append((version, client))
-                case Draw():
-                    assert not run.over
+                case Draw(round=version):
+                    assert version == run.round < rules.rounds
         assert len(run.busy) <= concurrency
         assert not set(run.busy) & set(run.answered)
         assert set(run.versions) == set(run.answered)

@@ -50,7 +50,11 @@ def records(clients: int) -> tacit.Federation:
     return federation(clients, tacit.fixed(size=COHORT), protect=chain, algorithm=algorithm)
 
 
-@pytest.mark.parametrize("make", [plain_average, with_memory, central, records])
+def asynchronous(clients: int) -> tacit.Federation:
+    return federation(clients, tacit.buffered(size=COHORT // 2, concurrency=COHORT))
+
+
+@pytest.mark.parametrize("make", [plain_average, with_memory, central, records, asynchronous])
 def test_a_million_clients_take_the_memory_of_ten_thousand(
     make: Callable[[int], tacit.Federation],
 ) -> None:

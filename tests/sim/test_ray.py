@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import warnings
@@ -43,7 +44,7 @@ def cluster() -> Iterator[Any]:
         import ray as library
 
         library.init(
-            num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR"
+            num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR
         )
         yield library
         library.shutdown()

@@ -85,7 +85,11 @@ class Layout:
     @cached_property
     def digest(self) -> str:
         """SHA-256 (hex) over names, shapes and kinds, in order."""
-        text = ";".join(f"{t.name}:{t.kind}:{','.join(map(str, t.shape))}" for t in self.tensors)
+        listed = [
+            ";".join(f"{t.name}:{t.kind}:{','.join(map(str, t.shape))}" for t in part)
+            for part in (self.tensors, self.answer)
+        ]
+        text = "|".join(listed) if self.answer else listed[0]
         return hashlib.sha256(f"{self.dtype};{text}".encode()).hexdigest()
 
     @property

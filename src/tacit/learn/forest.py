@@ -65,7 +65,7 @@ class Forest:
 
     def binned(self, x: Array) -> npt.NDArray[np.int64]:
         """The bin of each value (n, features)."""
-        rows = np.asarray(x).reshape(len(x), -1).astype(np.float32)
+        rows = np.asarray(x).reshape(len(x), self.features).astype(np.float32)
         return np.searchsorted(self.edges, rows, side="right")
 
     def growing(self, params: Vector) -> tuple[int, int]:

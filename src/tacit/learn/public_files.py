@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 from typing import final
+from urllib.error import HTTPError
 
 from tacit.base.atomic import write_atomically
 from tacit.base.errors import TacitError
@@ -80,6 +81,8 @@ def _download(data_set: str, remote: Remote) -> bytes:
         with urllib.request.urlopen(remote.url, timeout=TIMEOUT) as answer:  # noqa: S310
             content: bytes = answer.read(remote.size + 1)
     except (OSError, HTTPException) as failed:
+        if isinstance(failed, HTTPError):
+            failed.close()
         raise TacitError(
             "data.public-missing",
             name=data_set,

@@ -61,7 +61,11 @@ def read_cifar(path: Path, names: Sequence[str]) -> tuple[Bytes, Bytes]:
 def read_npz(path: Path, names: Sequence[str]) -> list[Bytes]:
     """Arrays of an npz file by name."""
     what = "an npz file with the arrays " + ", ".join(names)
-    with _reading(path, what), np.load(path, allow_pickle=False) as arrays:
+    with (
+        _reading(path, what),
+        path.open("rb") as file,
+        np.load(file, allow_pickle=False) as arrays,
+    ):
         return [arrays[name] for name in names]
 
 

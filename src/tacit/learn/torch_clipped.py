@@ -1,19 +1,22 @@
 """Per-example clipping for any torch module (Abadi et al. 2016, Algorithm 1), exactly.
 
-Gradients of single examples come from `torch.func` (vectorised map over the gradient of a
-functional call); layers that it does not support, such as LSTMs, are run one example at a time.
+Modules of known layers take one backward pass (`torch_bookkeeping`). For others, gradients of
+single examples come from `torch.func` (vectorised map over the gradient of a functional call);
+layers that it does not support, such as LSTMs, are run one example at a time.
 """
 
 from __future__ import annotations
 
 import warnings
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from tacit.base.extras import optional
 from tacit.base.vector import Vector
 from tacit.learn.task import clip_factors
+from tacit.learn.torch_bookkeeping import Bookkeeping, bookkeeping
 from tacit.learn.torch_flat import FlatModule
 from tacit.learn.torch_loss import Loss
 
@@ -27,6 +30,8 @@ else:
 
 Named = dict[str, Any]
 
+_BOOKS: WeakKeyDictionary[FlatModule, Bookkeeping | None] = WeakKeyDictionary()
+
 COORDINATES = 2**25
 """Coordinates of gradients held at once: 128 MiB of float32."""
 
@@ -35,6 +40,13 @@ def clipped_sum(
     flat: FlatModule, loss: Loss, x: torch.Tensor, y: torch.Tensor, clip: float
 ) -> Vector:
     """Sum over examples of each gradient scaled to norm at most `clip`; in train mode."""
+    book = _book(flat, loss)
+    if book is not None:
+        total = np.zeros(flat.layout.trained, flat.memory.dtype)
+        some = max(1, COORDINATES // book.written)
+        for rows, labels in zip(torch.split(x, some), torch.split(y, some), strict=True):
+            total += book.clipped_sum(flat, loss, rows, labels, clip)
+        return total
     chunk = max(1, min(len(x), COORDINATES // flat.layout.trained))
     try:
         with warnings.catch_warnings(), sdpa_kernel(SDPBackend.MATH):
@@ -45,6 +57,13 @@ def clipped_sum(
         # torch says in this way that a layer has no vectorised form. If the module itself is at
         # fault, the loop meets the same error and raises it.
         return _sum(flat, _one_by_one(flat, loss), x, y, clip, chunk)
+
+
+def _book(flat: FlatModule, loss: Loss) -> Bookkeeping | None:
+    """The module's bookkeeping, drawn up once."""
+    if flat not in _BOOKS:
+        _BOOKS[flat] = bookkeeping(flat, loss)
+    return _BOOKS[flat]
 
 
 def _sum(

@@ -139,7 +139,8 @@ class BoostedTrees:
         binned = self.forest.binned(batch.x)
         slopes, curves, losses = self._derivatives(params, binned, batch.y)
         total = self._histograms(params, binned, slopes, curves)
-        return Gradient(total / batch.count, np.empty(0), float(losses.mean()))
+        count = max(batch.count, 1)
+        return Gradient(total / count, np.empty(0), float(losses.sum()) / count)
 
     def clipped_grad_sum(self, params: Vector, batch: Examples, clip: float, key: Key) -> Vector:
         """The same as a sum; a record's part has norm sqrt(g^2 + 8 h^2), and is clipped."""

@@ -47,7 +47,8 @@ def _draw_shares(figure: Figure, axes: Axes, held: Summary) -> None:
     shares = np.array([row.shares for row in held.rows])
     image = axes.imshow(shares, aspect="auto", cmap="Blues", vmin=0, interpolation="nearest")
     axes.grid(visible=False)
-    axes.set_title("Who holds what: share of the client's records")
+    axes.tick_params(axis="y", length=0)
+    axes.set_title("Share of each class, %")
     axes.set_xlabel("class")
     every = max(1, len(held.classes) // 20)
     places = range(0, len(held.classes), every)
@@ -71,15 +72,17 @@ def _write(axes: Axes, shares: Any) -> None:
 
 def _draw_records(axes: Axes, held: Summary) -> None:
     counts = [row.records for row in held.rows]
-    axes.barh(range(len(counts)), counts, height=0.8, color=COLOURS[0])
+    axes.barh(
+        range(len(counts)), counts, height=0.8 if len(counts) <= _NAMED else 1.0, color=COLOURS[0]
+    )
     axes.axvline(sum(counts) / max(len(counts), 1), color=FAINT, linewidth=1, linestyle=(0, (3, 2)))
-    axes.set_title("Records (dashed: mean)")
+    axes.set_title("Records (mean dashed)")
     axes.grid(visible=False, axis="y")
+    axes.tick_params(axis="y", length=0)
     axes.set_ylim(len(counts) - 0.5, -0.5)
 
 
 def _name_clients(axes: Axes, held: Summary) -> None:
-    axes.tick_params(axis="y", length=0)
     if len(held.rows) <= _NAMED:
         axes.set_yticks(range(len(held.rows)), [row.client for row in held.rows])
     else:
@@ -88,4 +91,4 @@ def _name_clients(axes: Axes, held: Summary) -> None:
 
 
 def _percent(value: float, _: Any) -> str:
-    return f"{100 * value:.0f} %"
+    return f"{100 * value:.0f}"

@@ -111,14 +111,16 @@ def _go_on(run: Run) -> Outcome:
 
 
 def _settle(run: Run) -> Outcome:
-    """Close with the first arrivals if there are enough; give up if no more can come."""
+    """Close with the first arrivals if there are enough; give the round up if no more can come."""
     if len(run.answered) >= run.rules.target:
         included = tuple(sorted([*run.answered][: run.rules.target]))
         return replace(run, phase=Phase.CLOSING, included=included), (Close(run.round, included),)
     if run.busy:
         return run, ()
-    discards = _discards(run, "round.quorum")
-    return replace(run, phase=Phase.FAILED), (*discards, Finish("round.quorum"))
+    run = replace(run, missed=run.missed + 1)
+    if run.missed >= run.rules.patience:
+        return replace(run, phase=Phase.FAILED), (*_discards(run), Finish("round.quorum"))
+    return _next(run, ())
 
 
 def _closed(run: Run, event: Closed) -> Outcome:
@@ -127,23 +129,26 @@ def _closed(run: Run, event: Closed) -> Outcome:
     told = tuple(Include(run.versions[client], client) for client in run.included)
     run = replace(
         run,
-        phase=Phase.DRAWING,
-        round=run.round + 1,
         answered=_without(run.answered, *run.included),
         versions=_without(run.versions, *run.included),
-        failed={},
-        included=(),
+        missed=0,
         model=event.model,
     )
-    if run.round >= run.rules.rounds:
-        run, told = replace(run, phase=Phase.DONE), (*told, *_discards(run, "round.late"))
-        return run, (*told, Finish(""))
-    return run, (*told, Draw(run.round))
+    return _next(run, told)
 
 
-def _discards(run: Run, code: str) -> tuple[Effect, ...]:
+def _next(run: Run, effects: tuple[Effect, ...]) -> Outcome:
+    """Go on with the next round, or finish; answers that wait stay in the buffer."""
+    run = replace(run, phase=Phase.DRAWING, round=run.round + 1, failed={}, included=())
+    if run.round < run.rules.rounds:
+        return run, (*effects, Draw(run.round))
+    phase, code = (Phase.DONE, "") if run.model else (Phase.FAILED, "round.quorum")
+    return replace(run, phase=phase), (*effects, *_discards(run), Finish(code))
+
+
+def _discards(run: Run) -> tuple[Effect, ...]:
     """Answers that wait for a sum that will not come."""
-    return tuple(Discard(run.versions[client], client, code) for client in run.answered)
+    return tuple(Discard(run.versions[client], client, "round.quorum") for client in run.answered)
 
 
 def _without(held: Mapping[int, V], *clients: int) -> dict[int, V]:

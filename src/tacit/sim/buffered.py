@@ -1,7 +1,7 @@
 """The backend of buffered rounds: answers wait here, and count less the older their model is.
 
-Client by client, in this process. Nguyen et al. 2022, Algorithm 1 and section 5: an answer made with
-a model that is s rounds old is weighted by (1 + s)^-a, a = 1/2.
+Client by client, in this process. Nguyen et al. 2022, Algorithm 1: an update made with a model
+that is s rounds old is weighted by (1 + s)^-1/2.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ class Buffer:
 def drawn(
     cohort: Buffered, run: Run, clients: int, here: npt.NDArray[np.int64] | None, key: Key
 ) -> tuple[int, ...]:
-    """Whom to ask now: as many as there is room for, of a population by index or of those `here`."""
+    """Whom to ask now: as many as there is room for, of a population or of those `here`."""
     if here is None:
         return cohort.pick(clients, room(run), taken(run), key)
     free = np.setdiff1d(here, np.array(sorted(taken(run)), np.int64))

@@ -11,6 +11,7 @@ import dataclasses
 import hashlib
 import math
 import os
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, final
@@ -145,9 +146,12 @@ class Fleet:
     key: Key
     trace: Trace | None
 
-    def begins(self, now: float, needed: int) -> float:
-        """The first moment from `now` on at which `needed` clients are there."""
-        return now if self.trace is None else self.trace.moment(now, needed)
+    def begins(self, now: float, needed: int, without: Collection[int] = ()) -> float:
+        """The first moment from `now` on at which `needed` clients are there, `without` some."""
+        if self.trace is None:
+            return now
+        trace = self.trace.without(without) if without else self.trace
+        return trace.moment(now, needed)
 
     def cohort(self, key: Key, now: float) -> tuple[int, ...]:
         """Who is asked: a fixed number of those who are there, or whom coins for all have drawn.

@@ -22,6 +22,7 @@ from tacit.learn.algorithm import State
 from tacit.learn.examples import Clients
 from tacit.plan.build import Plan
 from tacit.plan.cohort import Buffered
+from tacit.round.buffered import taken
 from tacit.round.close import apply, open_sum, reported
 from tacit.round.events import (
     Answered,
@@ -249,7 +250,9 @@ class _Engine:
         law, clients = self.plan.federation.cohort, self.plan.federation.clients
         if isinstance(law, Buffered):
             if self.fleet and not self.machine.busy:
-                self.clock = VirtualClock(self.fleet.begins(self.clock.now(), 1))
+                self.clock = VirtualClock(
+                    self.fleet.begins(self.clock.now(), 1, taken(self.machine))
+                )
             here = self.fleet.present(self.clock.now()) if self.fleet else None
             return drawn(law, self.machine, clients, here, key / len(self.journal))
         if self.fleet is None:

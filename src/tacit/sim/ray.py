@@ -8,6 +8,7 @@ is first asked for, so that they are where its turns are. Actors that die are re
 
 from __future__ import annotations
 
+import logging
 import os
 import weakref
 from collections.abc import Sequence
@@ -125,7 +126,9 @@ class Actors:
         ours = not library.is_initialized()
         if ours:
             os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is told to anybody
-            library.init(include_dashboard=False, log_to_driver=False, logging_level="WARNING")
+            library.init(
+                include_dashboard=False, log_to_driver=False, logging_level=logging.WARNING
+            )
         self.ended = weakref.finalize(self, _end, library, self.members, ours)
         self.count = count or max(1, int(library.cluster_resources().get("CPU", 1)))
         self.remote = library.remote(num_cpus=1, max_restarts=0)(Actor)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, final
@@ -54,6 +54,11 @@ class Trace:
         return Trace(
             np.array(columns[0], np.int64), np.array(columns[1]), np.array(columns[2]), period
         )
+
+    def without(self, clients: Collection[int]) -> Trace:
+        """The others' spells."""
+        stay = ~np.isin(self.clients, np.array(sorted(clients), np.int64))
+        return Trace(self.clients[stay], self.starts[stay], self.ends[stay], self.period)
 
     def present(self, now: float) -> npt.NDArray[np.int64]:
         """Clients that are there, ascending."""

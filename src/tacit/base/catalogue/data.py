@@ -213,6 +213,11 @@ DATA: dict[str, Entry] = {
         "Remove the file if it is on this computer, and try again. If it happens again, somebody "
         "on the way changes the file: fetch it over another network.",
     ),
+    "data.frozen-weights": Entry(
+        "The frozen weights of the model are not those of the federation: their SHA-256 begins "
+        "with {found}, not {expected}.",
+        "Get the base model's file from where the federation names it: its adapters fit no other.",
+    ),
     "data.public-format": Entry(
         "{file} is not {what}: {problem}.",
         "Put the file there as its authors publish it.",
