@@ -23,7 +23,9 @@ def chain(workload: Workload) -> Any:
     return tacit.secure_average(clip=10.0, cap=400.0)
 
 
-def measure(name: str, workload: Workload, rounds: int, goal: float, engine: str = "stacked") -> None:
+def measure(
+    name: str, workload: Workload, rounds: int, goal: float, engine: str = "stacked"
+) -> None:
     """Both in turns; stops where the weights differ."""
     data = workload.data()
     plan = workload.federation(1).plan()

@@ -163,7 +163,9 @@ def plain(workload: Workload, data: NamedClients, cohorts: Sequence[Sequence[int
             records += len(x)
         model = total / records
         moments.append(time.perf_counter())
-    return Timed(model.numpy(), tuple(np.diff(moments)[1:].tolist()), tuple(map(tuple, cohorts)), ())
+    return Timed(
+        model.numpy(), tuple(np.diff(moments)[1:].tolist()), tuple(map(tuple, cohorts)), ()
+    )
 
 
 def _load(module: nn.Module, model: torch.Tensor) -> None:

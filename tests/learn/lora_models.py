@@ -17,14 +17,26 @@ class NextLetter(nn.Module):
 
     def __init__(self, rank: int = 4, checkpoints: bool = False, base: str = "") -> None:
         super().__init__()
-        size = {"n_positions": 12, "n_embd": 16, "n_layer": 2, "n_head": 2}
-        drop = dict.fromkeys(("resid_pdrop", "embd_pdrop", "attn_pdrop"), 0.0)
-        ends = {"bos_token_id": 0, "eos_token_id": 0, "use_cache": False}
-        whole = GPT2LMHeadModel(GPT2Config(vocab_size=LETTERS, **size, **drop, **ends))
+        config = GPT2Config(
+            vocab_size=LETTERS,
+            n_positions=12,
+            n_embd=16,
+            n_layer=2,
+            n_head=2,
+            resid_pdrop=0.0,
+            embd_pdrop=0.0,
+            attn_pdrop=0.0,
+            initializer_range=0.3,
+            bos_token_id=0,
+            eos_token_id=0,
+            use_cache=False,
+        )
+        whole = GPT2LMHeadModel(config)
         if checkpoints:
             whole.activation_checkpointing_enable()
-            whole.enable_input_require_grads()
-        lora = LoraConfig(r=rank, target_modules=["c_attn"], fan_in_fan_out=True)
+        lora = LoraConfig(
+            r=rank, lora_alpha=2 * rank, target_modules=["c_attn"], fan_in_fan_out=True
+        )
         self.adapted = get_peft_model(whole, lora)
         if base:
             with_base(self, base)

@@ -182,6 +182,17 @@ def test_an_item_that_fails_is_named_with_its_client() -> None:
     refused("data.item", Items([([1.0], 0, "a third thing")]))
 
 
+def test_clients_take_tables_through_the_contract_if_it_is_a_schema() -> None:
+    schema = tacit.Schema((Column("age", low=0, high=100),), Label("ill", low=0, high=1, above=0))
+    found = as_clients({"North": pd.DataFrame(COLUMNS), "South": COLUMNS}, schema)
+    assert isinstance(found, NamedClients)
+    for _, held in found:
+        assert np.allclose(held.x, [[-0.2], [0.2], [0.0], [0.4]])
+    pair = (np.zeros((1, 1)), np.zeros(1))
+    assert as_clients([pair], schema).examples(0).count == 1
+    assert as_clients([pair], tacit.arrays(shape=(1,))).examples(0).count == 1
+
+
 def federation(clients: int, **settings: Any) -> tacit.Federation:
     return tacit.Federation(
         task=tacit.numpy.logistic_regression(),

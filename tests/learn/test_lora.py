@@ -48,7 +48,7 @@ def test_only_adapters_are_in_the_layout() -> None:
 def test_the_gradient_is_that_of_the_adapters_under_autograd() -> None:
     made, batch = model(), text(0)
     params = made.start(Key.seed(2)) + 0.05
-    found = made.grad(params, batch, Key.seed(3)).vector
+    found = made.grad(params, batch, Key.seed(3)).trained
     module = made.module(params)
     adapters = [p for p in module.parameters() if p.requires_grad]
     loss = torch.nn.functional.cross_entropy(module(torch.tensor(batch.x)), torch.tensor(batch.y))
@@ -72,7 +72,7 @@ def test_adapters_learn_together_and_only_they_travel() -> None:
     federation = tacit.Federation(
         task=tacit.torch.task(NextLetter, rank=4),
         data=CONTRACT,
-        algorithm=tacit.fedavg(lr=1.0, batch=8, epochs=2),
+        algorithm=tacit.fedavg(lr=0.3, batch=8, epochs=2),
         clients=3,
         rounds=4,
     )
@@ -80,9 +80,9 @@ def test_adapters_learn_together_and_only_they_travel() -> None:
     run = tacit.simulate(federation, data, test={"new": tuple(text(9))})
     assert not run.problems
     losses = [row["train_loss"] for row in run.history]
-    assert losses[-1] < 0.9 * losses[0]
+    assert losses[-1] < 0.8 * losses[0]
     travelled = run.bytes / (4 * 3 * 2)
-    assert travelled < 1.2 * 4 * run.model.params.size
+    assert travelled < 1.2 * 8 * run.model.params.size
 
 
 def test_gradient_checkpointing_changes_no_gradient() -> None:
@@ -90,7 +90,7 @@ def test_gradient_checkpointing_changes_no_gradient() -> None:
     params, batch = plain.start(Key.seed(2)) + 0.05, text(0)
     layers = saving.flat.module.get_submodule("adapted.base_model.model.transformer.h")
     assert all(layer.gradient_checkpointing for layer in layers.children())
-    found, wanted = (made.grad(params, batch, Key.seed(3)).vector for made in (saving, plain))
+    found, wanted = (made.grad(params, batch, Key.seed(3)).trained for made in (saving, plain))
     assert np.allclose(found, wanted, atol=1e-6)
 
 

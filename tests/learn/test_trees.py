@@ -269,15 +269,15 @@ def test_the_best_split_is_the_best_of_all(seed: int, l2: float) -> None:
     slopes = draw.normal(size=(1, 2, 4))
     curves = draw.choice([0.0, 0.05, 0.2], (1, 2, 4))
     best, chosen = 0.0, (0, 4)
-    for feature in range(2):
-        g, h = slopes[0, feature], curves[0, feature]
-        for first in range(1, 4):
-            sides = [(g[:first].sum(), h[:first].sum()), (g[first:].sum(), h[first:].sum())]
+    for one in range(2):
+        g, h = slopes[0, one], curves[0, one]
+        for at in range(1, 4):
+            sides = [(g[:at].sum(), h[:at].sum()), (g[at:].sum(), h[at:].sum())]
             if min(side[1] for side in sides) < 0.04:
                 continue
             gain = sum(a**2 / (b + l2) for a, b in sides) - g.sum() ** 2 / (h.sum() + l2)
             if gain > best + 1e-8:
-                best, chosen = gain, (feature, first)
+                best, chosen = gain, (one, at)
     feature, first = best_splits(slopes, curves, l2, 0.04)
     assert (int(feature[0]), int(first[0])) == chosen
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 import tacit
 from tacit.base.key import Key
-from tacit.learn.algorithm import AlgorithmSpec
+from tacit.learn.algorithm import AlgorithmSpec, Need
 from tacit.learn.examples import as_clients
 from tacit.plan.kinds import PARTS
 from tacit.sim.engine import Outcome, run_plan
@@ -28,24 +28,25 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "qffl": {"q": 1.0},
     "ifca": {"clusters": 2},
     "scaffold": {"steps": 5},
-    "fedper": {"personal": ("weight0",)},
-    "fedrep": {"personal": ("weight0",)},
 }
 """What algorithms need beside a learning rate."""
 
 
-def algorithms(personal: str = "", norms: bool = False) -> dict[str, AlgorithmSpec]:
-    """One of every kind, with batches of 5; `personal` names the tensors of a head."""
-    found = {}
+OWN_TASK = {"boosting", "lloyd"}
+"""Algorithms that only go with a task of their own, which has no stacked form."""
+
+
+def algorithms(personal: str) -> list[AlgorithmSpec]:
+    """One of every kind that fits any network, in batches of 5; `personal` names a head's tensors."""
+    found = []
     for kind, made in PARTS["algorithm"].items():
-        needs = SETTINGS.get(kind, {})
-        if "lr" not in made.__dataclass_fields__:
-            continue  # a closed form, with a task of its own that is not stacked
-        if ("personal" in needs and not personal) or (kind == "fedbn" and not norms):
+        if kind in OWN_TASK or kind == "fedbn":
             continue
-        settings = {"lr": 0.1, **needs} | ({"personal": (personal,)} if "personal" in needs else {})
-        batch = {"batch": 5} if "batch" in made.__dataclass_fields__ else {}
-        found[kind] = made(**settings, **batch)
+        settings = {"lr": 0.1, **SETTINGS.get(kind, {})}
+        fields = made.__dataclass_fields__
+        settings |= {"batch": 5} if "batch" in fields else {}
+        settings |= {"personal": (personal,)} if "personal" in fields else {}
+        found.append(made(**settings))
     return found
 
 
@@ -79,3 +80,9 @@ def apart(one: Outcome, two: Outcome) -> float:
     pairs = [(one.params, two.params)]
     pairs += [(one.models.of(i), two.models.of(i)) for i in range(len(SIZES))]
     return max(float(np.abs(a - b).max()) for a, b in pairs)
+
+
+def went_in_blocks(algorithm: AlgorithmSpec, backend: Stacked) -> bool:
+    """Whether the backend did what it should: blocks, but for what compares representations."""
+    alone = Need.REPRESENTATION in algorithm.build().needs
+    return ("one by one" in backend.says) == alone == (not backend.block_of)

@@ -170,6 +170,18 @@ def test_a_resumed_run_says_so(tmp_path: Path) -> None:
     assert undisturbed().outcome.notices == ()
 
 
+@pytest.mark.parametrize("engine", ["stacked", "pool"])
+def test_other_engines_resume_to_their_own_bits(tmp_path: Path, engine: str) -> None:
+    whole = case.simulate(None, engine=engine)
+    stopped(tmp_path, 5, engine=engine)
+    for _ in range(2):
+        run = case.simulate(tmp_path, engine=engine)
+        assert run.model.params.tobytes() == whole.model.params.tobytes()
+        assert run.outcome.journal == whole.outcome.journal
+    with pytest.raises(TacitError, match="another engine"):
+        case.simulate(tmp_path)
+
+
 def test_state_that_cannot_be_stored_is_named(tmp_path: Path) -> None:
     plan = case.federation(protect=tacit.plain()).plan()
     algorithm = plan.algorithm._replace(

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 import tacit
+from tacit import trees
 from tacit.base.key import Key
 from tacit.learn.algorithm import AlgorithmSpec
 from tacit.learn.examples import as_clients
@@ -48,9 +49,7 @@ def spec(kind: str) -> AlgorithmSpec:
     """An algorithm of that kind, with small batches."""
     made = PARTS["algorithm"][kind]
     fields = made.__dataclass_fields__
-    settings = {"lr": 0.1, "batch": 4, **SETTINGS.get(kind, {})}
-    if "personal" in settings:
-        settings["personal"] = ("bias0",)
+    settings = {"lr": 0.1, "batch": 4, **SETTINGS.get(kind, {}), "personal": ("bias0",)}
     found: AlgorithmSpec = made(**{name: held for name, held in settings.items() if name in fields})
     return found
 
@@ -69,24 +68,39 @@ def apart(one: Outcome, two: Outcome) -> float:
     return max(float(np.abs(a - b).max()) for a, b in pairs)
 
 
-@pytest.mark.parametrize("kind", sorted(PARTS["algorithm"].keys() - {"fedbn", "lloyd"}))
+OWN = {
+    "boosting": (trees.boosted_trees(trees=1, depth=3, bins=8), trees.boosting()),
+    "lloyd": (kmeans(3), tacit.lloyd()),
+}
+"""Algorithms that train a task of their own."""
+
+IN_TORCH = {"fedbn"}
+"""Tested with torch modules."""
+
+
+@pytest.mark.parametrize("kind", sorted(PARTS["algorithm"].keys() - OWN.keys() - IN_TORCH))
 def test_every_algorithm(crew: Processes, kind: str) -> None:
     """On ragged clients, some drawn a round, so that memories travel between processes."""
-    plan = federation(
-        task=tacit.numpy.mlp((6,)), algorithm=spec(kind), cohort=tacit.fixed(size=5), rounds=4
-    ).plan()
-    clients = as_clients(data())
+    same(crew, federation(task=tacit.numpy.mlp((6,)), algorithm=spec(kind)))
+
+
+@pytest.mark.parametrize("kind", OWN)
+def test_every_algorithm_with_its_own_task(crew: Processes, kind: str) -> None:
+    task, algorithm = OWN[kind]
+    contract = tacit.arrays(shape=(4,), classes=2, low=0.0, high=1.0)
+    same(crew, federation(task=task, algorithm=algorithm, data=contract))
+
+
+def same(crew: Processes, federated: tacit.Federation) -> None:
+    """The exact engine's models and history."""
+    plan = federated.replace(cohort=tacit.fixed(size=5), rounds=4).plan()
+    held = {name: (1 / (1 + np.exp(-x)), y) for name, (x, y) in data().items()}
+    clients = as_clients(held)
     exact, found = run_plan(plan, clients, KEY), on(crew, plan, clients)
     assert apart(exact, found) < 1e-9
     assert [row["answers"] for row in found.history] == [5] * 4
     for one, two in zip(exact.history, found.history, strict=True):
         assert one == pytest.approx(two, rel=1e-9, nan_ok=True)
-
-
-def test_centroids(crew: Processes) -> None:
-    plan = federation(task=kmeans(3), algorithm=tacit.lloyd(), data=tacit.arrays(shape=(4,))).plan()
-    clients = as_clients({name: (x, x[:, 0]) for name, (x, _) in data().items()})
-    assert apart(run_plan(plan, clients, KEY), on(crew, plan, clients)) < 1e-9
 
 
 CHAINS = {

@@ -9,8 +9,10 @@ from torch import nn
 
 import tacit
 from tacit.learn.algorithm import AlgorithmSpec
+from tacit.learn.torch_stacked import StackedModule
 from tests.learn import torch_modules
-from tests.sim.stacking import algorithms, apart, both, data, federation
+from tacit.sim.stacked import Stacked
+from tests.sim.stacking import SIZES, algorithms, apart, both, data, federation, went_in_blocks
 
 
 def perceptron() -> nn.Module:
@@ -27,10 +29,6 @@ def curved() -> nn.Module:
     return nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 3)).double()
 
 
-def image() -> Any:
-    return tacit.torch.task(torch_modules.convolutional, normalised=False)
-
-
 def within(exact: Any, stacked: Any, limit: float) -> None:
     assert apart(exact, stacked) < limit
     assert exact.history[-1]["train_loss"] == pytest.approx(
@@ -38,17 +36,116 @@ def within(exact: Any, stacked: Any, limit: float) -> None:
     )
 
 
-@pytest.mark.parametrize("algorithm", algorithms("1.weight").values(), ids=lambda one: one.kind)
+def by_hand(backend: Stacked) -> bool:
+    return isinstance(backend.stacked, StackedModule) and backend.stacked.chain is not None
+
+
+@pytest.mark.parametrize("algorithm", algorithms("1.weight"), ids=lambda one: one.kind)
 def test_every_algorithm_on_linear_layers(algorithm: AlgorithmSpec) -> None:
     federated = federation(tacit.torch.task(perceptron), (3, 4), 3, algorithm=algorithm)
     exact, stacked, backend = both(federated, data((3, 4), 3))
-    assert backend.stacked.chain is not None and backend.block_of
+    assert went_in_blocks(algorithm, backend)
+    assert by_hand(backend) or not backend.block_of
     within(exact, stacked, 1e-4)
 
 
-@pytest.mark.parametrize("algorithm", algorithms("0.*").values(), ids=lambda one: one.kind)
+@pytest.mark.parametrize("algorithm", algorithms("0.*"), ids=lambda one: one.kind)
 def test_every_algorithm_on_convolutions(algorithm: AlgorithmSpec) -> None:
-    federated = federation(image(), (1, 8, 8), 4, algorithm=algorithm, rounds=2)
+    task = tacit.torch.task(torch_modules.convolutional, normalised=False)
+    federated = federation(task, (1, 8, 8), 4, algorithm=algorithm, rounds=2)
     exact, stacked, backend = both(federated, data((1, 8, 8), 4))
-    assert backend.stacked.chain is None and backend.block_of
+    assert went_in_blocks(algorithm, backend) and not by_hand(backend)
     within(exact, stacked, 1e-4)
+
+
+@pytest.mark.parametrize("algorithm", [tacit.fedavg(0.1, batch=5), tacit.fedbn(0.1, batch=5)])
+def test_batch_normalisation_in_blocks(algorithm: AlgorithmSpec) -> None:
+    """Its buffers are every client's own, and its ragged batches hold no padding."""
+    federated = federation(
+        tacit.torch.task(torch_modules.convolutional),
+        (1, 8, 8),
+        4,
+        algorithm=algorithm,
+    )
+    exact, stacked, backend = both(federated, data((1, 8, 8), 4))
+    assert backend.block_of
+    assert apart(exact, stacked) < 1e-4
+
+
+@pytest.mark.parametrize("model", [precise, curved], ids=lambda one: one.__name__)
+def test_double_precision_is_kept(model: Any) -> None:
+    exact, stacked, backend = both(federation(tacit.torch.task(model), (4,), 3), data((4,), 3))
+    assert backend.block_of and by_hand(backend) == (model is precise)
+    within(exact, stacked, 1e-9)
+
+
+@pytest.mark.parametrize(
+    ("model", "loss", "classes", "hand"),
+    [
+        (torch_modules.Linear, "mse", 0, True),
+        (torch_modules.Linear, "bce", 2, True),
+        (torch_modules.Linear, torch_modules.smooth_cross_entropy, 3, False),
+        (torch_modules.Mixed, "cross_entropy", 3, False),
+        (torch_modules.Buffered, "cross_entropy", 3, False),
+    ],
+)
+def test_losses_and_modules(model: Any, loss: Any, classes: int, hand: bool) -> None:
+    outputs = {"outputs": 3 if classes == 3 else 1} if model is torch_modules.Linear else {}
+    task = tacit.torch.task(model, loss, **outputs)
+    held = data((5,), max(classes, 2))
+    exact, stacked, backend = both(federation(task, (5,), classes), held)
+    assert backend.block_of and by_hand(backend) == hand
+    assert apart(exact, stacked) < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("model", "shape", "classes", "why"),
+    [
+        (torch_modules.Dropping, (5,), 3, "random numbers"),
+        (torch_modules.Branching, (5,), 3, "torch says"),
+        (partial(tacit.torch.task, torch_modules.Recurrent), (6,), 3, "torch says"),
+    ],
+)
+def test_what_cannot_be_stacked_runs_one_by_one_and_says_why(
+    model: Any, shape: tuple[int, ...], classes: int, why: str
+) -> None:
+    task = model() if isinstance(model, partial) else tacit.torch.task(model)
+    held = data(shape, classes)
+    if isinstance(model, partial):
+        draw = np.random.default_rng(0)
+        held = [(draw.integers(0, 12, x.shape), y) for x, y in held]
+    exact, stacked, backend = both(federation(task, shape, classes, rounds=1), held)
+    assert not backend.block_of and "one by one" in backend.says and why in backend.says
+    assert apart(exact, stacked) == 0.0
+
+
+def test_words_in_blocks() -> None:
+    """Token ids stay whole, attention and tied embeddings are mapped."""
+    draw = np.random.default_rng(0)
+    held = [(draw.integers(0, 12, (n, 6)), draw.integers(0, 12, (n, 6))) for n in SIZES]
+    federated = federation(tacit.torch.task(torch_modules.Language), (6,), 12, rounds=1)
+    exact, stacked, backend = both(federated, held)
+    assert backend.block_of
+    within(exact, stacked, 1e-4)
+
+
+def test_clipped_sums_of_records() -> None:
+    protect = tacit.record_dp(epsilon=20.0, delta=1e-5, clip=0.5, sample=0.5)
+    federated = federation(
+        tacit.torch.task(perceptron), (3, 4), 3, protect=protect, algorithm=tacit.fedsgd(lr=0.1)
+    )
+    exact, stacked, backend = both(federated, data((3, 4), 3))
+    assert backend.block_of
+    assert apart(exact, stacked) < 1e-4
+
+
+def test_a_loss_that_is_not_finite_names_its_client() -> None:
+    held = [(np.abs(x), y) for x, y in data((5,), 3)]
+    held[4][0][0, 0] = -1.0
+    federated = federation(
+        tacit.torch.task(torch_modules.Logarithm), (5,), 3, cohort=tacit.everyone(), quorum=5
+    )
+    exact, stacked, backend = both(federated, held)
+    assert {p.client for p in stacked.problems} == {"client-4"}
+    assert {p.error.code for p in stacked.problems} == {"task.loss-not-finite"}
+    assert apart(exact, stacked) < 1e-4

@@ -126,10 +126,10 @@ def _back(layers: Layers, inputs: list[Array], i: int, error: Array) -> Array:
     """The error of the layer below `i`."""
     if not i:
         return error
-    below = np.matmul(error, layers[i][:, :-1].swapaxes(1, 2))
+    below: Array = np.matmul(error, layers[i][:, :-1].swapaxes(1, 2))
     below *= inputs[i][..., :-1] > 0
     return below
 
 
 def _square(array: Array) -> Array:
-    return np.einsum("...i,...i->...", array, array)
+    return np.asarray(np.einsum("...i,...i->...", array, array))

@@ -27,6 +27,9 @@ from tacit.learn.task import Gradient, Tallies, Task
 WHOLE = Steps(lr=0.0, batch=0, shuffle=False)
 """One step over all records."""
 
+ROUNDING = 1e-3
+"""Largest relative difference between gradients that is laid to rounding, in any precision."""
+
 
 class StackedTask(Protocol):
     """The mathematics of a task for many clients at once; rows are (clients, layout.size).
@@ -171,12 +174,12 @@ class StackedHome:
         parts = next(self._loader(Schedule(self.counts, WHOLE)).steps())
         found = self._gradient(parts, params)
         update = np.concatenate([found.trained, found.buffers], axis=1)
-        return Contribution(update, np.ones(len(self.held)), _finite(found.loss))
+        return Contribution(update, np.ones(len(self.held)), _finite(np.asarray(found.loss)))
 
     def _clipped(self, params: Rows, clip: float) -> Contribution:
         """Clients of whom no record was drawn add nothing."""
         counts = np.array([one.count for one in self.drawn], np.float64)
-        some = np.flatnonzero(counts)
+        some: Any = np.flatnonzero(counts)
         update = np.zeros((len(self.held), self.trained), params.dtype)
         if some.size:
             drawn = replace(self, held=[self.drawn[i] for i in some], records=None)
@@ -246,10 +249,9 @@ def cannot_stack(task: Task, stacked: StackedTask, params: Vector, held: Example
         losses = stacked.grad_rows(rows, batch, found)
     except Exception as error:  # noqa: BLE001  # a user's module may raise anything
         return _reason(error)
-    limit = 1e-9 if params.dtype == np.float64 else 1e-3
     pairs = zip(alone, found, rows[:, task.layout.trained :], losses, strict=True)
     agree = all(
-        _apart(expected, own) <= limit
+        _apart(expected, own) <= ROUNDING
         for one, *answer in pairs
         for expected, own in zip(one, answer, strict=True)
     )

@@ -166,7 +166,7 @@ class _Pair:
             if self.back.ndim == 2:
                 return None
             return torch.bmm(self.back.flatten(1, -2).mT, self.inputs.flatten(1, -2)).flatten(1)
-        gradient = _CONVOLUTIONS[type(layer)]
+        gradient: Any = _CONVOLUTIONS[type(layer)]
         how = (layer.stride, layer.padding, layer.dilation, layer.groups)
         pairs = zip(self.inputs.split(1), self.back.split(1), strict=True)
         each = [gradient(x, layer.weight.shape, g, *how).reshape(1, -1) for x, g in pairs]
@@ -197,13 +197,15 @@ def _in_place(layer: nn.Module) -> bool:
 
 
 def _squared(rows: torch.Tensor) -> torch.Tensor:
-    return torch.linalg.vector_norm(rows.flatten(1), dim=1, dtype=torch.float64) ** 2
+    norms: torch.Tensor = torch.linalg.vector_norm(rows.flatten(1), dim=1, dtype=torch.float64)
+    return norms.square()
 
 
 def _known(module: nn.Module, node: fx.Node) -> bool:
     if node.op == "call_module":
         layer = module.get_submodule(str(node.target))
-        return _known_layer(layer) and not (_in_place(layer) and len(node.args[0].users) > 1)
+        before: Any = node.args[0]
+        return _known_layer(layer) and not (_in_place(layer) and len(before.users) > 1)
     if node.op == "placeholder":
         return not node.args and node is next(iter(node.graph.nodes))
     if node.op in {"call_function", "call_method"}:

@@ -66,7 +66,7 @@ def _write(axes: Axes, shares: Any) -> None:
     for (row, column), share in np.ndenumerate(shares):
         if share > 0:
             colour = "white" if share > bright else INK
-            text = f"{100 * share:.0f}" if share >= 0.005 else "<1"
+            text = f"{100 * share:.0f}" if share >= 0.01 else "<1"
             axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=7)
 
 

@@ -9,6 +9,7 @@ the fold of the events. Late, repeated and foreign events are ignored or discard
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -101,7 +102,7 @@ def _refusal(run: Run, event: Answered) -> str:
     """Why an answer does not count; a repeat of a counted answer is nothing new."""
     if event.round != run.round:
         return "round.late" if event.round < run.round else "round.foreign"
-    if event.client not in run.cohort:
+    if not _invited(run, event.client):
         return "round.foreign"
     known = run.answered.get(event.client)
     if known is not None:
@@ -111,11 +112,17 @@ def _refusal(run: Run, event: Answered) -> str:
     return "round.late" if event.client in run.failed else ""
 
 
+def _invited(run: Run, client: int) -> bool:
+    """Whether the client is in the cohort, which is in ascending order."""
+    place = bisect_left(run.cohort, client)
+    return place < len(run.cohort) and run.cohort[place] == client
+
+
 def _failed(run: Run, event: Failed) -> Outcome:
     expected = (
         run.phase is Phase.COLLECTING
         and event.round == run.round
-        and event.client in run.cohort
+        and _invited(run, event.client)
         and event.client not in run.answered
     )
     if not expected or event.client in run.failed:

@@ -25,7 +25,7 @@ from tacit.sim.memory import MemoryStore, memory_for
 from tacit.sim.work import Keep, Kept, Partial, Refused, Request, Take, Total
 
 ATTEMPTS = 3
-"""How often sums are asked for again after a member died with them."""
+"""How often a sum is asked for, should members die with it, and a member is started."""
 
 
 @final

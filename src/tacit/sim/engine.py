@@ -176,6 +176,7 @@ class _Engine:
             self.backend.restore(found.held)
             self.losses = self.backend.losses()
         self.machine = fold(rules(self.plan), self.journal)
+        self.backend.open(self.machine.round, self.plan.algorithm.offer(self.state))
         if self.history and self.test is not None:
             self.evaluation = self._evaluated(self.test)
 

@@ -1,11 +1,11 @@
-"""Answers of a block as rows: packed, and summed; at once where the chain only scales and adds."""
+"""Answers of many clients: their blocks, and their sum at once where the chain only scales and adds."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import final
+from typing import Any, final
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,8 @@ from tacit.protect.weigh import Weigh
 from tacit.round.turn import Memories, pack
 
 Counts = npt.NDArray[np.int64]
+Parts = Mapping[str, Rows]
+"""The blocks of answers by name, one row a client."""
 
 LONG = 10_000
 """Coordinates from which rows are added one by one, each as a whole."""
@@ -32,10 +34,10 @@ VISITED = ("algorithm", "personal")
 @final
 @dataclass(frozen=True)
 class Fold:
-    """How rows add up.
+    """How answers add up.
 
-    `linear`: the chain's client half is a factor for each block of a row, so rows are kept as they
-    left the algorithm, and their sum is one contraction.
+    `linear`: the chain's client half is a factor for each block of an answer, so the sum is one
+    contraction of what left the algorithm.
     """
 
     plan: Plan
@@ -47,13 +49,12 @@ class Fold:
         stages = [step.stage for step in plan.client_steps]
         return Fold(plan, all(isinstance(stage, Weigh | PlainSum) for stage in stages))
 
-    def total(self, rows: Rows, counts: Counts) -> Vector:
-        """Sum of answers, from rows as a block keeps them; in float64 or int64."""
-        if not self.linear:
-            return np.sum(rows, axis=0, dtype=np.int64 if rows.dtype.kind == "i" else np.float64)
-        factors, total = self._factors(counts), np.empty(rows.shape[1])
-        for place, span in enumerate(self.plan.message.spans.values()):
-            total[span] = _weighted(factors[:, place].astype(rows.dtype), rows[:, span])
+    def total(self, answers: Parts, counts: Counts) -> Vector:
+        """Sum of answers by blocks, as `parts` gives them, where the chain is linear; float64."""
+        factors, total = self._factors(counts), np.empty(self.plan.message.size)
+        for place, (name, span) in enumerate(self.plan.message.spans.items()):
+            one = answers[name]
+            total[span] = _weighted(factors[:, place].astype(one.dtype), one)
         return total
 
     def _factors(self, counts: Counts) -> Rows:
@@ -76,30 +77,46 @@ def _weighted(factors: Vector, rows: Rows) -> Vector:
     """factors @ rows, without the threads that a product of matrices would start."""
     if rows.shape[1] < LONG:
         return np.asarray(np.einsum("i,ij->j", factors, rows))
-    total = rows[0] * factors[0]
+    total: Vector = rows[0] * factors[0]
     scaled = np.empty_like(total)
     for row, factor in zip(rows[1:], factors[1:], strict=True):
         total += np.multiply(row, factor, out=scaled)
     return total
 
 
-def pack_rows(
-    plan: Plan, found: Contribution, reports: Sequence[Tallies] | None, room: Rows
-) -> Rows:
-    """As `tacit.round.turn.pack`, for a contribution with a leading clients axis, into `room`."""
-    weights = np.broadcast_to(found.weight, len(room))
+def parts(plan: Plan, found: Contribution, reports: Sequence[Tallies] | None) -> Parts:
+    """A message's blocks (clients, size), from a contribution with a leading clients axis."""
+    clients = len(found.update)
+    weights = np.broadcast_to(found.weight, clients)
     if reports is not None:
+        rows = np.empty((clients, plan.message.size), found.update.dtype)
         for i, report in enumerate(reports):
             extra = {name: value[i] for name, value in found.extra.items()}
-            room[i] = pack(plan, Contribution(found.update[i], weights[i], 0.0, extra), report)
-        return room
-    trained = plan.algorithm.width * plan.layout.update
-    parts = {"update": found.update[:, :trained], "buffers": found.update[:, trained:]}
-    parts["weight"] = weights[:, None]
-    parts |= {f"algorithm:{name}": value for name, value in found.extra.items()}
+            rows[i] = pack(plan, Contribution(found.update[i], weights[i], 0.0, extra), report)
+        return cut(plan, rows)
+    trained = plan.algorithm.width * plan.layout.trained
+    blocks = {"update": found.update[:, :trained], "buffers": found.update[:, trained:]}
+    blocks["weight"] = weights[:, None]
+    blocks |= {f"algorithm:{name}": value for name, value in found.extra.items()}
+    return {name: blocks[name] for name in plan.message.spans}
+
+
+def cut(plan: Plan, rows: Rows) -> Parts:
+    """The blocks of packed rows."""
+    return {name: rows[:, span] for name, span in plan.message.spans.items()}
+
+
+def packed(plan: Plan, answers: Parts, room: Rows) -> Rows:
+    """Blocks side by side, as `tacit.round.turn.pack` has them, in `room`."""
     for name, span in plan.message.spans.items():
-        room[:, span] = parts[name]
+        room[:, span] = answers[name]
     return room
+
+
+def marks(answers: Parts) -> Vector:
+    """A number for each client that is finite only if all of its answer is (clients,)."""
+    found: Vector = np.sum([np.sum(one, axis=1) for one in answers.values()], axis=0)
+    return found
 
 
 def form_of(tree: Any) -> Any:

@@ -29,7 +29,7 @@ from tacit.base.key import Key
 from tacit.learn.algorithm import Offer
 from tacit.learn.examples import Clients, NamedClients
 from tacit.plan.build import Plan
-from tacit.sim.dispatch import Dispatch, Gone
+from tacit.sim.dispatch import ATTEMPTS, Dispatch, Gone
 from tacit.sim.exact import Exact
 from tacit.sim.shared import Block, Spec, places, share
 from tacit.sim.work import Inner, Request, Told, parcel
@@ -108,7 +108,7 @@ class Processes:
     """A crew of processes on this computer; see `tacit.sim.dispatch.Crew`."""
 
     def __init__(self, count: int) -> None:
-        self.count = count
+        self.count, self.stillborn = count, 0
         self.members: list[_Member] = []
         self.blocks: dict[str, Block] = {}
         self.names: tuple[str, ...] = ()
@@ -207,15 +207,16 @@ class Processes:
             raise reply.error from Told(reply.told)
         if member.started:
             return [(number, reply.value)]
-        member.started = True
+        member.started, self.stillborn = True, 0
         return []
 
     def _replaced(self, number: int, member: _Member) -> Gone:
-        """A new process in the place of one that died; raises if that one had not even begun."""
+        """A new process in the place of one that died; raises if they die before they begin."""
         member.process.join(PATIENCE)
         member.pipe.close()
         why = _ending(member.process.exitcode)
-        if not member.started:
+        self.stillborn = 0 if member.started else self.stillborn + 1
+        if self.stillborn >= ATTEMPTS:
             raise TacitError("run.worker-start", why=why)
         assert self.start is not None
         self.members[number] = _spawned()

@@ -21,7 +21,7 @@ from tacit.base.key import Key
 from tacit.learn.algorithm import Offer
 from tacit.learn.examples import Clients, Examples, NamedClients
 from tacit.plan.build import Plan
-from tacit.sim.dispatch import Dispatch, Gone
+from tacit.sim.dispatch import ATTEMPTS, Dispatch, Gone
 from tacit.sim.exact import Exact
 from tacit.sim.work import Inner, Parcel, Request, Take, Told, Unit, parcel
 from tacit.sim.worker import Broken, Done, broken, checked, pickled, unpickled
@@ -120,6 +120,7 @@ class Actors:
         self.ray, self.clients = library, clients
         self.sent = pickled("federation", parcel(plan, key, inner))
         self.source = pickled("clients", _travelling(clients))
+        self.stillborn = 0
         self.records: dict[int, Any] = {}
         self.offer: Any = {}
         self.members: list[_Member] = []
@@ -194,13 +195,14 @@ class Actors:
         member.call = None
         if member.started:
             return [(number, reply.value)]
-        member.started = True
+        member.started, self.stillborn = True, 0
         return []
 
     def _replaced(self, number: int, member: _Member, error: Exception) -> Gone:
-        """A new actor in the place of one that died; raises if that one had not even begun."""
+        """A new actor in the place of one that died; raises if they die before they begin."""
         why = f"is lost to Ray ({type(error).__name__})"
-        if not member.started:
+        self.stillborn = 0 if member.started else self.stillborn + 1
+        if self.stillborn >= ATTEMPTS:
             raise TacitError("run.worker-start", why=why) from error
         self.ray.kill(member.actor)
         self.members[number] = self._new()

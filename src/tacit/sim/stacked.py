@@ -8,12 +8,13 @@ a block in which something is wrong, to find the client and name it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple, final
 
 import numpy as np
+import numpy.typing as npt
 
 from tacit.base.key import Key
 from tacit.base.vector import Rows, Vector
@@ -22,10 +23,21 @@ from tacit.learn.examples import Clients, Examples
 from tacit.learn.schedule import Workspace
 from tacit.learn.stacked import Stackable, StackedHome, StackedTask, cannot_stack
 from tacit.plan.build import Plan
+from tacit.plan.cohort import Fixed
 from tacit.round.turn import Memories, left_at_home, received, turn
 from tacit.sim.backend import Receipt, Refusal
 from tacit.sim.exact import Exact
-from tacit.sim.fold import Fold, form_of, memory_at, pack_rows, stacked_memories
+from tacit.sim.fold import (
+    Fold,
+    Parts,
+    cut,
+    form_of,
+    marks,
+    memory_at,
+    packed,
+    parts,
+    stacked_memories,
+)
 from tacit.sim.memory import MemoryStore
 
 BLOCK = 2_500_000
@@ -38,6 +50,10 @@ AHEAD = 512
 """Clients that are sorted together: their records are held at once."""
 
 
+STACKED_NEEDS = frozenset({Need.MEMORY, Need.STALENESS, Need.BATCHES})
+"""What a block can give to an algorithm."""
+
+
 class Asked(NamedTuple):
     """A client that is to take its turn, with what it brings."""
 
@@ -46,39 +62,30 @@ class Asked(NamedTuple):
     memory: Memories
 
 
+class Visited(NamedTuple):
+    """What a block's visit gave: answers by blocks, and what the clients would keep."""
+
+    answers: Parts
+    kept: Memories
+    losses: Vector
+    counts: npt.NDArray[np.int64]
+    memory: Memories
+
+
 @final
 @dataclass(frozen=True)
 class Block:
-    """Answers of clients, as rows; `fold` is how they add up; `pending` what they would keep."""
+    """Answers of clients that took their turns together.
 
-    places: dict[int, int]
-    rows: Rows
-    fold: Fold
-    counts: Vector
+    `whole` is their sum where it is taken at once, otherwise `rows` are the answers.
+    """
+
+    asked: Sequence[Asked]
+    places: Mapping[int, int]
     pending: Memories
-
-    def total(self, clients: set[int]) -> Vector:
-        """Sum of these clients' answers."""
-        places = [place for client, place in self.places.items() if client in clients]
-        if len(places) == len(self.places):
-            return self.fold.total(self.rows, self.counts)
-        return self.fold.total(self.rows[places], self.counts[places])
-
-
-@final
-@dataclass
-class Rooms:
-    """Memory for answers, handed out within a round and used again in the next."""
-
-    held: list[Rows] = field(default_factory=list)
-    used: int = 0
-
-    def room(self, widest: int, size: int, dtype: np.dtype[Any]) -> Rows:
-        """An array (widest, size) of any content; all of a run are alike."""
-        if self.used == len(self.held):
-            self.held.append(np.empty((widest, size), dtype))
-        self.used += 1
-        return self.held[self.used - 1]
+    whole: Vector | None
+    rows: Rows | None
+    counts: npt.NDArray[np.int64]
 
 
 @final
@@ -88,12 +95,12 @@ class Stacked:
     def __init__(self, plan: Plan, clients: Clients, key: Key) -> None:
         self.plan, self.clients, self.key = plan, clients, key
         self.exact = Exact(plan, clients, key)
-        form = plan.task.stacked() if isinstance(plan.task, Stackable) else "it has no stacked form"
+        form = _stacked_form(plan)
         self.stacked: StackedTask | None = None if isinstance(form, str) else form
         self.why = form if isinstance(form, str) else ""
         self.tried = False
         self.fold = Fold.of(plan)
-        self.space, self.rooms = Workspace(), Rooms()
+        self.space = Workspace()
         self.block_of: dict[int, Block] = {}
 
     @property
@@ -116,7 +123,6 @@ class Stacked:
         """Begin a round."""
         self.exact.open(round_, offer)
         self.block_of.clear()
-        self.rooms.used = 0
 
     def take(self, clients: Sequence[int]) -> Iterator[Receipt | Refusal]:
         """Let these clients take their turns, block by block."""
@@ -127,8 +133,11 @@ class Stacked:
         """Sums of the blocks, then of these."""
         wanted = list(included)
         alone = [client for client in wanted if client not in self.block_of]
-        blocks = {id(block): block for block in self.block_of.values()}
-        sums = [block.total(set(wanted)) for block in blocks.values()]
+        groups: dict[int, list[int]] = {}
+        for client in wanted:
+            if client in self.block_of:
+                groups.setdefault(id(self.block_of[client]), []).append(client)
+        sums = [self._total(self.block_of[group[0]], group) for group in groups.values()]
         if alone:
             sums.append(self.exact.total(alone)[0])
         total = sums[0]
@@ -217,36 +226,73 @@ class Stacked:
         return cannot_stack(self.plan.task, self.stacked, params, asked.held)
 
     def _block(self, asked: list[Asked]) -> list[Receipt]:
-        plan, held = self.plan, [one.held for one in asked]
+        """Let a block's clients take their turns."""
+        found = self._visited(asked)
+        numbers = marks(found.answers)
+        if not np.isfinite(numbers).all():
+            raise FloatingPointError("an update is not finite")
+        whole = rows = None
+        pending: Memories = {}
+        if self._at_once:
+            whole = self.fold.total(found.answers, found.counts)
+        else:
+            rows = packed(self.plan, found.answers, self._room(len(asked), found.answers))
+            if not self.fold.linear:
+                keys = tuple(self._key(one.client) / "chain" for one in asked)
+                rows, pending = turn(self.plan, rows, found.memory, keys, found.counts)
+        places = {one.client: place for place, one in enumerate(asked)}
+        block = Block(asked, places, {**pending, **found.kept}, whole, rows, found.counts)
+        self.block_of.update(dict.fromkeys(places, block))
+        return self._receipts(asked, found.losses, numbers)
+
+    def _visited(self, asked: Sequence[Asked]) -> Visited:
+        """The algorithm's visit of some clients."""
+        plan = self.plan
         memory = stacked_memories([one.memory for one in asked])
         offer = self._received(memory, len(asked))
-        home = self._home(asked, held)
+        home = self._home(asked)
         found, kept = plan.algorithm.visit(offer, memory.get("algorithm"), home)
         found, personal = left_at_home(plan, offer, found)
         reports = home.reports(offer["params"]) if plan.federation.metrics else None
-        room = self.rooms.room(self._widest, plan.message.size, found.update.dtype)[: len(asked)]
-        rows = pack_rows(plan, found, reports, room)
-        marks = np.sum(rows, axis=1)
-        if not np.isfinite(marks).all():
-            raise FloatingPointError("an update is not finite")
-        pending: Memories = {}
-        if not self.fold.linear:
-            keys = tuple(self._key(one.client) / "chain" for one in asked)
-            rows, pending = turn(plan, rows, memory, keys, home.counts)
-        if kept is not None:
-            pending["algorithm"] = kept
-        if personal is not None:
-            pending["personal"] = personal
-        places = {one.client: place for place, one in enumerate(asked)}
-        block = Block(places, rows, self.fold, home.counts, pending)
-        self.block_of.update(dict.fromkeys(places, block))
-        return self._receipts(asked, found.loss, marks)
+        keeps = {"algorithm": kept, "personal": personal}
+        return Visited(
+            parts(plan, found, reports),
+            {name: one for name, one in keeps.items() if one is not None},
+            np.broadcast_to(found.loss, len(asked)),
+            home.counts,
+            memory,
+        )
 
-    def _receipts(self, asked: list[Asked], losses: Any, marks: Vector) -> list[Receipt]:
-        """An answer here has no bytes of its own; it is named by its client and its sum."""
+    @property
+    def _at_once(self) -> bool:
+        """Whether a block is summed as a whole: all who answer will count, unless they are lost."""
+        federation = self.plan.federation
+        spare = isinstance(federation.cohort, Fixed) and federation.cohort.spare > 0
+        return self.fold.linear and not federation.deadline and not spare
+
+    def _room(self, clients: int, answers: Parts) -> Rows:
+        return np.empty((clients, self.plan.message.size), answers["update"].dtype)
+
+    def _total(self, block: Block, clients: list[int]) -> Vector:
+        """Sum of the answers of some of a block's clients."""
+        places = sorted(block.places[client] for client in clients)
+        if block.whole is not None:
+            if len(places) == len(block.places):
+                return block.whole
+            found = self._visited([block.asked[place] for place in places])  # others were lost
+            return self.fold.total(found.answers, found.counts)
+        assert block.rows is not None
+        rows = block.rows if len(places) == len(block.places) else block.rows[places]
+        if self.fold.linear:
+            return self.fold.total(cut(self.plan, rows), block.counts[places])
+        wide = np.int64 if rows.dtype.kind == "i" else np.float64
+        return np.asarray(np.sum(rows, axis=0, dtype=wide))
+
+    def _receipts(self, asked: list[Asked], losses: Vector, numbers: Vector) -> list[Receipt]:
+        """An answer here has no bytes of its own; it is named by its client and its mark."""
         return [
-            Receipt(one.client, f"{one.client}:{mark.hex()}", loss, one.held.count)
-            for one, mark, loss in zip(asked, marks.tolist(), losses.tolist(), strict=True)
+            Receipt(one.client, f"{one.client}:{number.hex()}", loss, len(one.held.x))
+            for one, number, loss in zip(asked, numbers.tolist(), losses.tolist(), strict=True)
         ]
 
     def _received(self, memory: Memories, clients: int) -> Offer:
@@ -257,9 +303,10 @@ class Stacked:
             for name, vector in offer.items()
         }
 
-    def _home(self, asked: list[Asked], held: list[Examples]) -> StackedHome:
+    def _home(self, asked: Sequence[Asked]) -> StackedHome:
         assert self.stacked is not None
         plan, keys = self.plan, partial(self._local_key, [one.client for one in asked])
+        held = [one.held for one in asked]
         return StackedHome(
             plan.task, self.stacked, held, keys, plan.records, plan.split, self.space
         )
@@ -269,3 +316,10 @@ class Stacked:
 
     def _key(self, client: int) -> Key:
         return self.key / "round" / self.exact.round / "client" / client
+
+
+def _stacked_form(plan: Plan) -> StackedTask | str:
+    """The task for many clients at once, or in one clause why they go one by one."""
+    if others := plan.algorithm.needs - STACKED_NEEDS:
+        return f"the algorithm needs each client's {', '.join(sorted(others))}"
+    return plan.task.stacked() if isinstance(plan.task, Stackable) else "the task has no other form"

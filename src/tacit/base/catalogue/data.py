@@ -7,8 +7,8 @@ from tacit.base.catalogue.entry import Entry
 DATA: dict[str, Entry] = {
     "data.not-clients": Entry(
         "The data is a {kind}, which does not say which client holds what.",
-        "Pass {{name: (x, y)}}, a list of (x, y) pairs, or an object with __len__, name and "
-        "examples.",
+        "Pass {{name: (x, y)}}, {{name: (table, label)}}, a list of such, or an object with "
+        "__len__, name and examples; divide a whole data set with tacit.data.split.",
     ),
     "data.lengths-differ": Entry(
         "Client {client} has {features} rows of features and {labels} labels.",
