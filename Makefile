@@ -55,7 +55,7 @@ floors: $(VENV)/.ready-dev
 	$(call check,lint-imports,$(BIN)/lint-imports --no-logo,Remedy: imports only go down; see docs/design.)
 
 tests: $(VENV)/.ready-dev
-	$(call check,pytest,$(BIN)/python -m pytest -q -n $(WORKERS),Remedy: the failures are listed above.)
+	$(call check,pytest,$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadgroup,Remedy: the failures are listed above.)
 
 .PHONY: test-pythons
 test-pythons: $(VERSIONS:%=test-python-%) ## Run the tests on other Pythons at hand, without PyTorch
@@ -73,7 +73,7 @@ $(VERSIONS:%=test-python-%): test-python-%:
 	if [ -z "$$found" ]; then printf '\nPython $*: not found on PATH or under pyenv: NOT tested.\n'; exit 0; fi; \
 	$(MAKE) --no-print-directory $(VENV)-$*/.ready-core CORE_PYTHON="$$found" && \
 	printf '\n== pytest on %s (without PyTorch)\n' "$$($(VENV)-$*/bin/python -V)" && \
-	TACIT_WITHOUT_TORCH=1 $(VENV)-$*/bin/python -m pytest -q -n $(WORKERS)
+	TACIT_WITHOUT_TORCH=1 $(VENV)-$*/bin/python -m pytest -q -n $(WORKERS) --dist loadgroup
 
 .PHONY: bench
 bench: $(VENV)/.ready-dev ## Measure everything, or one thing: make bench ONLY=import_tacit
@@ -119,6 +119,6 @@ $(VENV)/.ready-dev: $(NEEDS)
 $(VENV)-%/.ready-core: $(NEEDS)
 	$(call environment,$(VENV)-$*,$(CORE_PYTHON))
 	@printf 'Installing tacit for Python $*, without PyTorch\n'
-	@$(VENV)-$*/bin/python -m pip install $(PIP_FLAGS) --editable '.[dp,pandas,plot,sklearn]' \
+	@$(VENV)-$*/bin/python -m pip install $(PIP_FLAGS) --editable '.[arrow,dp,huggingface,pandas,plot,ray,sklearn]' \
 		hypothesis pytest pytest-xdist
 	@touch $@

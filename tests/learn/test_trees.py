@@ -17,6 +17,7 @@ from tacit.base.vector import Layout, Tensor
 from tacit.learn.boosting import HESSIAN, best_splits, leaf_values
 from tacit.learn.examples import Examples
 from tacit.learn.model import Model
+from tacit.plan.cohort import Buffered
 from tests.learn.papers import Data
 
 RECORDS = (tacit.clip_examples(1.0), tacit.plain_sum(), tacit.mean())
@@ -362,6 +363,8 @@ def test_what_does_not_fit_is_refused_with_a_remedy() -> None:
     assert (full.code, full.facts["trees"]) == ("task.trees-full", 5)
     assert refused(described.replace(task=weights)).code == "task.trees-pair"
     assert refused(described.replace(algorithm=tacit.fedsgd(0.1))).code == "task.trees-pair"
+    buffered = described.replace(cohort=Buffered(size=2, concurrency=3), quorum=1)
+    assert refused(buffered).code == "round.buffered-answer"
     unbounded = tacit.arrays(shape=(3,), classes=2)
     assert refused(described.replace(data=unbounded)).code == "task.trees-range"
     assert refused(described.replace(data=None)).code == "task.no-shape"

@@ -37,7 +37,7 @@ OWN_TASK = {"boosting", "lloyd"}
 
 
 def algorithms(personal: str) -> list[AlgorithmSpec]:
-    """One of every kind that fits any network, in batches of 5; `personal` names a head's tensors."""
+    """One of every kind that fits any network, in batches of 5; `personal`: a head's tensors."""
     found = []
     for kind, made in PARTS["algorithm"].items():
         if kind in OWN_TASK or kind == "fedbn":

@@ -261,3 +261,20 @@ def test_at_most_twelve_functions_between_the_call_and_a_gradient(monkeypatch: A
     monkeypatch.setattr(Network, "grad", spy)
     tacit.simulate(federation(rounds=1), data())
     assert depths and max(depths) <= 12
+
+
+def test_clients_by_index_are_checked_when_they_are_read() -> None:
+    class Late:
+        def __len__(self) -> int:
+            return COUNT
+
+        def name(self, index: int) -> str:
+            return f"late-{index}"
+
+        def examples(self, index: int) -> Examples:
+            x, y = list(data().values())[index]
+            return Examples(x, y + 7 if index == 2 else y)
+
+    run = tacit.simulate(federation(quorum=4), Late())
+    assert {p.client for p in run.problems} == {"late-2"}
+    assert run.problems[0].error.code == "data.label-range"

@@ -210,7 +210,7 @@ def test_divergence_of_one_client_is_named() -> None:
 
 
 def test_tasks_without_a_stacked_form_run_one_by_one_and_say_so() -> None:
-    federated = federation(tacit.sklearn.task(), (4,), 2, rounds=1)
+    federated = federation(tacit.sklearn.task(records=100), (4,), 2, rounds=1)
     run = tacit.simulate(federated, data((4,), 2), engine="stacked")
     assert any("one by one: the task has no" in notice for notice in run.outcome.notices)
 

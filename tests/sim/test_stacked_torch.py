@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 from torch import nn
 
 import tacit
 from tacit.learn.algorithm import AlgorithmSpec
 from tacit.learn.torch_stacked import StackedModule
-from tests.learn import torch_modules
 from tacit.sim.stacked import Stacked
+from tests.learn import torch_modules
 from tests.sim.stacking import SIZES, algorithms, apart, both, data, federation, went_in_blocks
 
 
@@ -99,24 +100,24 @@ def test_losses_and_modules(model: Any, loss: Any, classes: int, hand: bool) -> 
 
 
 @pytest.mark.parametrize(
-    ("model", "shape", "classes", "why"),
-    [
-        (torch_modules.Dropping, (5,), 3, "random numbers"),
-        (torch_modules.Branching, (5,), 3, "torch says"),
-        (partial(tacit.torch.task, torch_modules.Recurrent), (6,), 3, "torch says"),
-    ],
+    ("model", "why"),
+    [(torch_modules.Dropping, "random numbers"), (torch_modules.Branching, "torch says")],
 )
-def test_what_cannot_be_stacked_runs_one_by_one_and_says_why(
-    model: Any, shape: tuple[int, ...], classes: int, why: str
-) -> None:
-    task = model() if isinstance(model, partial) else tacit.torch.task(model)
-    held = data(shape, classes)
-    if isinstance(model, partial):
-        draw = np.random.default_rng(0)
-        held = [(draw.integers(0, 12, x.shape), y) for x, y in held]
-    exact, stacked, backend = both(federation(task, shape, classes, rounds=1), held)
+def test_what_cannot_be_stacked_runs_one_by_one_and_says_why(model: Any, why: str) -> None:
+    federated = federation(tacit.torch.task(model), (5,), 3, rounds=1)
+    exact, stacked, backend = both(federated, data((5,), 3))
     assert not backend.block_of and "one by one" in backend.says and why in backend.says
     assert apart(exact, stacked) == 0.0
+
+
+@pytest.mark.parametrize("gated", [False, True])
+def test_recurrent_networks_in_blocks(gated: bool) -> None:
+    draw = np.random.default_rng(0)
+    held = [(draw.integers(0, 12, (n, 6)), draw.integers(0, 3, n)) for n in SIZES]
+    task = tacit.torch.task(torch_modules.Recurrent, gated=gated)
+    exact, stacked, backend = both(federation(task, (6,), 3, rounds=2), held)
+    assert backend.block_of
+    within(exact, stacked, 1e-4)
 
 
 def test_words_in_blocks() -> None:
@@ -145,7 +146,7 @@ def test_a_loss_that_is_not_finite_names_its_client() -> None:
     federated = federation(
         tacit.torch.task(torch_modules.Logarithm), (5,), 3, cohort=tacit.everyone(), quorum=5
     )
-    exact, stacked, backend = both(federated, held)
+    exact, stacked, _ = both(federated, held)
     assert {p.client for p in stacked.problems} == {"client-4"}
     assert {p.error.code for p in stacked.problems} == {"task.loss-not-finite"}
     assert apart(exact, stacked) < 1e-4

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -74,6 +75,10 @@ class Finished(NamedTuple):
     type=click.Path(path_type=Path),
     help="Keep the state after every round here, and go on from it if the run was stopped.",
 )
+@click.option(
+    "--engine", default="exact", show_default=True, help="exact, stacked, pool, ray, or auto."
+)
+@click.option("--workers", default=0, help="Processes of pool or ray; 0: one a core.")
 @click.option("--quiet", is_flag=True, help="No progress, and only the folder's name at the end.")
 @json_option
 def simulate(
@@ -85,6 +90,8 @@ def simulate(
     out: Path,
     name: str | None,
     checkpoint: Path | None,
+    engine: str,
+    workers: int,
     quiet: bool,
     as_json: bool,
 ) -> None:
@@ -104,9 +111,10 @@ def simulate(
     if not (quiet or as_json):
         console(stderr=True).print(Text(source.told[:1].upper() + source.told[1:] + "."))
     finished = []
+    go = partial(run_simulation, federation, engine=engine, workers=workers)
     for one_seed, folder in folders.items():
         kept = checkpoint / f"seed{one_seed}" if checkpoint and seeds > 1 else checkpoint
-        run = _simulated(federation, source, one_seed, kept, quiet=quiet)
+        run = _simulated(go, federation.rounds, source, one_seed, kept, quiet=quiet)
         if not (quiet or as_json):
             for note in run.outcome.notices:
                 console(stderr=True).print(Text(note))
@@ -157,13 +165,17 @@ def _slug(name: str) -> str:
 
 
 def _simulated(
-    federation: Federation, source: Source, seed: int, checkpoint: Path | None, *, quiet: bool
+    go: Callable[..., Run],
+    rounds: int,
+    source: Source,
+    seed: int,
+    checkpoint: Path | None,
+    *,
+    quiet: bool,
 ) -> Run:
     try:
-        with _progress(f"seed {seed}", federation.rounds, quiet=quiet) as told:
-            return run_simulation(
-                federation, source.train, seed, source.test, progress=told, checkpoint=checkpoint
-            )
+        with _progress(f"seed {seed}", rounds, quiet=quiet) as told:
+            return go(source.train, seed, source.test, progress=told, checkpoint=checkpoint)
     except KeyboardInterrupt:
         if checkpoint is None:
             raise

@@ -106,7 +106,7 @@ class StackedHome:
         """Minibatch SGD with momentum from `params`, (dim,) or (clients, dim)."""
         schedule = Schedule(self.counts, steps)
         params = self._rows(params)
-        every = self._loader(schedule).steps()
+        every = self.loader(schedule).steps()
         if rule is None and not steps.momentum:
             losses = self._plain(params, every, steps.lr)
         else:
@@ -155,7 +155,7 @@ class StackedHome:
         schedule = Schedule(self.counts, steps)
         if schedule.total[0] != schedule.total[-1]:
             raise ValueError("the clients of this block take unequal numbers of steps")
-        for parts in self._loader(schedule).steps():
+        for parts in self.loader(schedule).steps():
             yield partial(self._gradient, parts)
 
     def _gradient(self, parts: Sequence[Part], params: Vector) -> Gradient:
@@ -171,7 +171,7 @@ class StackedHome:
         params = self._rows(params)
         if self.records is not None:
             return self._clipped(params, self.records.clip)
-        parts = next(self._loader(Schedule(self.counts, WHOLE)).steps())
+        parts = next(self.loader(Schedule(self.counts, WHOLE)).steps())
         found = self._gradient(parts, params)
         update = np.concatenate([found.trained, found.buffers], axis=1)
         return Contribution(update, np.ones(len(self.held)), _finite(np.asarray(found.loss)))
@@ -184,7 +184,7 @@ class StackedHome:
         if some.size:
             drawn = replace(self, held=[self.drawn[i] for i in some], records=None)
             schedule = Schedule(drawn.counts, WHOLE)
-            for rows, batch in next(drawn._loader(schedule).steps()):
+            for rows, batch in next(drawn.loader(schedule).steps()):
                 at = some[rows]
                 update[at] = self.stacked.clipped_rows(params[at], batch, clip)
         return Contribution(update, counts, np.full(len(self.held), np.nan))
@@ -216,7 +216,8 @@ class StackedHome:
         rows[...] = params
         return rows
 
-    def _loader(self, schedule: Schedule) -> Loader:
+    def loader(self, schedule: Schedule) -> Loader:
+        """The batches of a schedule."""
         form = self.stacked.form(self.held[0])
         return Loader(schedule, self.held, form, self._order, self.space)
 
@@ -233,13 +234,13 @@ def _finite(losses: Vector) -> Vector:
 
 
 def cannot_stack(task: Task, stacked: StackedTask, params: Vector, held: Examples) -> str:
-    """Why a task cannot be stacked, in one clause; found by a step of two clients, both ways.
+    """Why a task cannot be stacked, in one clause; found by a step of four clients, both ways.
 
     Raises what the task itself raises on these records.
     """
-    few = [held.take(slice(0, 4)), held.take(slice(0, 3))]
+    few = [held.take(rows) for rows in (slice(4), slice(-4, None), slice(3), slice(-3, None))]
     alone = [task.grad(params, one, Key.seed(0)) for one in few]
-    rows = np.array([params, params])
+    rows = np.array([params] * len(few))
     found = np.empty_like(rows[:, : task.layout.trained])
     counts = np.array([one.count for one in few])
     form = stacked.form(held)

@@ -133,12 +133,15 @@ class StackedModule:
         return torch.func.vmap(gradient, randomness="error")
 
     def _named(self, rows: torch.Tensor) -> tuple[Named, Named]:
-        """Trained tensors and sent buffers by name (clients, ...), in their own types."""
+        """Trained tensors and sent buffers by name (clients, ...), in their own types.
+
+        Each lies in one piece: what batch normalisation writes to pieces apart is lost.
+        """
         layout, module = self.flat.layout, self.flat.module
         own = {**dict(module.named_parameters()), **dict(module.named_buffers())}
         parts = torch.split(rows, [tensor.size for tensor in layout.tensors], dim=1)
         every = {
-            tensor.name: part.reshape(-1, *tensor.shape).to(own[tensor.name].dtype)
+            tensor.name: part.reshape(-1, *tensor.shape).to(own[tensor.name].dtype).contiguous()
             for tensor, part in zip(layout.tensors, parts, strict=True)
         }
         kinds = {tensor.name: tensor.kind for tensor in layout.tensors}

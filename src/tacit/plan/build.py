@@ -158,6 +158,8 @@ def _refuse_buffered(end: Form, layout: Layout) -> None:
         raise Unsound("round.buffered-hidden")
     if layout.size > layout.trained:
         raise Unsound("round.buffered-buffers")
+    if layout.answer:
+        raise Unsound("round.buffered-answer")
 
 
 def origin(

@@ -168,7 +168,7 @@ def simulate(
     outcome = sim.simulate(
         plan, data, seed, test, faults, progress, checkpoint, engine, devices, workers
     )
-    return Run(plan, outcome, seed, sim.noise_warnings(plan, as_clients(data)))
+    return Run(plan, outcome, seed, sim.noise_warnings(plan, as_clients(data, federation.data)))
 
 
 def pooled(federation: Federation, data: Any, seed: int = 0, test: Any = None) -> Run:

@@ -12,7 +12,7 @@ from tacit.base.errors import TacitError
 from tacit.base.key import Key
 from tacit.base.vector import Vector
 from tacit.learn.algorithm import Offer
-from tacit.learn.examples import Clients
+from tacit.learn.examples import Clients, Examples, NamedClients
 from tacit.plan.build import Plan
 from tacit.round.close import add
 from tacit.round.turn import Memories, Turn, take_turn
@@ -63,12 +63,22 @@ class Exact:
         key = self.key / "round" / self.round / "client" / client
         memory = self.memory(client)
         try:
-            held = self.clients.examples(client)
+            held = held_by(self.plan, self.clients, client)
             turn = take_turn(self.plan, held, self.offer, memory, key, name, self.round)
         except Exception as error:  # noqa: BLE001  # user code may raise anything; it is named
             return Refusal(client, named_problem(error, self.round, name))
         self.turns[client] = turn
         return Receipt(client, digest(turn.answer), turn.loss, turn.examples)
+
+
+def held_by(plan: Plan, clients: Clients, client: int) -> Examples:
+    """A client's records; those that are not in memory from the start are checked when read."""
+    held = clients.examples(client)
+    if not isinstance(clients, NamedClients):
+        if plan.federation.data is not None:
+            plan.federation.data.check(clients.name(client), held)
+        plan.task.check(held)
+    return held
 
 
 def digest(vector: Vector) -> str:

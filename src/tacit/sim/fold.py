@@ -1,4 +1,4 @@
-"""Answers of many clients: their blocks, and their sum at once where the chain only scales and adds."""
+"""Answers of many clients: by blocks, and summed at once where the chain only scales and adds."""
 
 from __future__ import annotations
 

@@ -49,9 +49,10 @@ def simulate(
     a few turns of each and takes the fastest. See `tacit.sim.engines`.
     """
     plan = federation if isinstance(federation, Plan) else build(federation)
-    clients = as_clients(data)
+    contract = plan.federation.data
+    clients = as_clients(data, contract)
     test = getattr(data, "test", None) if test is None else test
-    tested = None if test is None else as_clients(test)
+    tested = None if test is None else as_clients(test, contract)
     check_clients(plan, clients)
     kept = None if checkpoint is None else as_checkpoints(checkpoint)
     key = Key.seed(seed)
@@ -68,7 +69,10 @@ def simulate(
 
 
 def check_clients(plan: Plan, clients: Clients) -> None:
-    """Number of clients, and the contract at every client that is held in memory."""
+    """Number of clients, and the contract at every client that is held in memory.
+
+    Others are checked when their records are read (see `tacit.sim.exact.held_by`).
+    """
     federation = plan.federation
     if len(clients) != federation.clients:
         raise TacitError("run.clients", found=len(clients), expected=federation.clients)
@@ -105,7 +109,7 @@ def alone(federation: Federation) -> Federation:
 
 def pooled(federation: Federation, data: Any, seed: int = 0, test: Any = None) -> Outcome:
     """Train on all records at one place: what a federation without limits could reach."""
-    together = _held(data).pooled()
+    together = _held(data, federation).pooled()
     return simulate(alone(federation), together, seed, _test(data, test))
 
 
@@ -113,7 +117,7 @@ def local_only(
     federation: Federation, data: Any, seed: int = 0, test: Any = None
 ) -> dict[str, Outcome]:
     """Train at every client alone, and evaluate each model on every client's test set."""
-    held, single = _held(data), alone(federation)
+    held, single = _held(data, federation), alone(federation)
     plan = build(single)
     return {
         name: simulate(plan, held.only(i), seed, _test(data, test))
@@ -125,9 +129,9 @@ def _test(data: Any, test: Any) -> Any:
     return getattr(data, "test", None) if test is None else test
 
 
-def _held(data: Any) -> NamedClients:
+def _held(data: Any, federation: Federation) -> NamedClients:
     """All clients in memory, as baselines need them."""
-    clients = as_clients(data)
+    clients = as_clients(data, federation.data)
     if isinstance(clients, NamedClients):
         return clients
     names = tuple(clients.name(i) for i in range(len(clients)))

@@ -26,7 +26,7 @@ from tacit.plan.build import Plan
 from tacit.plan.cohort import Fixed
 from tacit.round.turn import Memories, left_at_home, received, turn
 from tacit.sim.backend import Receipt, Refusal
-from tacit.sim.exact import Exact
+from tacit.sim.exact import Exact, held_by
 from tacit.sim.fold import (
     Fold,
     Parts,
@@ -176,7 +176,7 @@ class Stacked:
     def _asked(self, client: int) -> Asked | None:
         """None for a client without records, or whose records cannot be had."""
         try:
-            held = self.clients.examples(client)
+            held = held_by(self.plan, self.clients, client)
             return Asked(client, held, self.memory(client)) if held.count else None
         except Exception:  # noqa: BLE001  # the exact turn meets the same error, and names it
             return None

@@ -57,6 +57,12 @@ ROUND: dict[str, Entry] = {
         "activations (batch normalisation) that would be shrunk by that.",
         "Use group or layer normalisation, or synchronous rounds.",
     ),
+    "round.buffered-answer": Entry(
+        "In buffered rounds answers to several models are summed, and histograms of one level of "
+        "a tree say nothing about another level.",
+        "Grow trees in synchronous rounds, for example tacit.fixed(size, spare=...), which take "
+        "the first answers.",
+    ),
     "run.stopped": Entry(
         "The run was stopped in round {round}.",
         "Start it again when you are ready.",
