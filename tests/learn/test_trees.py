@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import tacit
 from tacit.base.key import Key
 from tacit.base.vector import Layout, Tensor
-from tacit.learn.boosting import HESSIAN, best_splits, leaf_values
+from tacit.learn.boosting import HESSIAN
 from tacit.learn.examples import Examples
 from tacit.learn.model import Model
 from tacit.plan.cohort import Buffered
@@ -259,33 +259,6 @@ def test_one_record_changes_an_answer_by_at_most_its_bound(
         fewer = held.take(np.arange(6) != i)
         change = whole - task.clipped_grad_sum(params, fewer, clip, Key.seed(0))
         assert np.linalg.norm(change) <= min(clip, 1.0) * (1 + 1e-12)
-
-
-# The coordinator's half
-
-
-@given(seed=st.integers(0, 10**6), l2=st.sampled_from([0.0, 0.1]))
-def test_the_best_split_is_the_best_of_all(seed: int, l2: float) -> None:
-    draw = np.random.default_rng(seed)
-    slopes = draw.normal(size=(1, 2, 4))
-    curves = draw.choice([0.0, 0.05, 0.2], (1, 2, 4))
-    best, chosen = 0.0, (0, 4)
-    for one in range(2):
-        g, h = slopes[0, one], curves[0, one]
-        for at in range(1, 4):
-            sides = [(g[:at].sum(), h[:at].sum()), (g[at:].sum(), h[at:].sum())]
-            if min(side[1] for side in sides) < 0.04:
-                continue
-            gain = sum(a**2 / (b + l2) for a, b in sides) - g.sum() ** 2 / (h.sum() + l2)
-            if gain > best + 1e-8:
-                best, chosen = gain, (one, at)
-    feature, first = best_splits(slopes, curves, l2, 0.04)
-    assert (int(feature[0]), int(first[0])) == chosen
-
-
-def test_leaves_follow_the_formula_and_empty_ones_are_zero() -> None:
-    slopes, curves = np.array([0.2, -0.1, 0.3, 0.1]), np.array([0.3, 0.1, 0.0, -0.2])
-    assert np.allclose(leaf_values(slopes, curves, 0.1, 0.01), [-0.5, 0.5, 0.0, 0.0])
 
 
 # Hard cases

@@ -81,7 +81,7 @@ class Finished(NamedTuple):
 @click.option("--workers", default=0, help="Processes of pool or ray; 0: one a core.")
 @click.option("--quiet", is_flag=True, help="No progress, and only the folder's name at the end.")
 @json_option
-def simulate(
+def simulate(  # noqa: PLR0913  # one argument an option
     description: Path,
     data: str | None,
     test: str | None,

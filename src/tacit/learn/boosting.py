@@ -60,8 +60,8 @@ class Boosting:
             feature, at = best_splits(slopes[: 2**level], curves[: 2**level], self.l2, self.least)
             parts["feature"][tree, here], parts["bin"][tree, here] = feature, at
         else:
-            sums = (part[:, :, :2].mean(axis=1).ravel() for part in (slopes, curves))
-            parts["leaf"][tree] = self.lr * leaf_values(*sums, self.l2, self.least)
+            slope, curve = (part[:, :, :2].mean(axis=1).ravel() for part in (slopes, curves))
+            parts["leaf"][tree] = self.lr * leaf_values(slope, curve, self.l2, self.least)
         parts["round"] += 1
         return {"params": after}
 

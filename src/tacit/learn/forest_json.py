@@ -52,7 +52,9 @@ def _tree(forest: Forest, params: Vector, index: int) -> dict[str, Any]:
     _add(forest, params, index, nodes, (0, 0), NO_PARENT)
     size = len(nodes)
     columns = {name: [node[name] for node in nodes] for name in nodes[0]}
-    none = {f"categories{part}": [] for part in ("", "_nodes", "_segments", "_sizes")}
+    none: dict[str, list[int]] = {
+        f"categories{part}": [] for part in ("", "_nodes", "_segments", "_sizes")
+    }
     zeros = {"loss_changes": [0.0] * size, "sum_hessian": [0.0] * size}
     small = {"default_left": [0] * size, "split_type": [0] * size, "id": index}
     param = {
