@@ -109,7 +109,7 @@ RUNS: dict[str, Entry] = {
         "Add a line for it: client,step,down,up.",
     ),
     "run.nobody-there": Entry(
-        "After {moment:g} virtual seconds the trace never again has {needed} clients there at once.",
+        "After {moment:g} virtual seconds the trace never has {needed} clients there at once.",
         "Lower the quorum, let the trace repeat with `period`, or give a longer one.",
     ),
     "run.trace-amplification": Entry(
