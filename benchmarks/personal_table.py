@@ -40,9 +40,8 @@ def _cell(row: dict[str, Any], rows: list[dict[str, Any]]) -> str:
     rivals = [one for one in rows if one["data"] == row["data"] and one["method"] != "pooled"]
     texts = []
     for part in ("mean", "worst"):
-        best = max(one[part] for one in rivals)
-        text = f"{row[part]:.3f}"
-        texts.append(f"**{text}**" if row in rivals and row[part] == best else text)
+        text, best = f"{row[part]:.3f}", f"{max(one[part] for one in rivals):.3f}"
+        texts.append(f"**{text}**" if row in rivals and text == best else text)
     return " / ".join(texts)
 
 

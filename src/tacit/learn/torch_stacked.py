@@ -36,6 +36,9 @@ else:
 
 Named = dict[str, Any]
 
+LARGE = 2**20
+"""Bytes of a model from which clients of a block take their steps one by one."""
+
 
 @final
 @dataclass(frozen=True, eq=False)
@@ -70,6 +73,8 @@ class StackedModule:
         """One step of SGD in place."""
         if self.chain is not None:
             return self.chain.step(params, batch, lr)
+        if self.flat.memory.nbytes > LARGE and self._bare:
+            return self._one_by_one(params, batch, lr)
         into = np.empty_like(params[:, : self.flat.layout.trained])
         losses = self.grad_rows(params, batch, into)
         into *= lr
@@ -85,6 +90,38 @@ class StackedModule:
             x, y = self._tensors(batch.x[row, :count], batch.y[row, :count])
             total[row] = clipped_sum(self.flat, self.loss, x, y, clip)
         return total
+
+    @property
+    def _bare(self) -> bool:
+        """Whether the module is nothing but trained tensors of one type."""
+        return not (self.flat.cast or self.flat.sent or self.flat.home)
+
+    def _one_by_one(self, params: Rows, batch: Batch, lr: float) -> Vector:
+        """Large models gain nothing from a clients axis; each row serves as the module's memory."""
+        losses = np.empty(len(params))
+        counts = np.count_nonzero(batch.share, axis=1)
+        self.flat.module.train()
+        try:
+            for row, count in enumerate(counts):
+                views = self._bound(params[row])
+                x, y = self._tensors(batch.x[row, :count], batch.y[row, :count])
+                loss = self.loss.mean(self.flat.module(x), y)
+                found = torch.autograd.grad(loss, self.flat.trained, allow_unused=True)
+                for view, gradient in zip(views, found, strict=True):
+                    if gradient is not None:
+                        view.sub_(gradient.to_dense(), alpha=lr)
+                losses[row] = loss.item()
+        finally:
+            self._bound(self.flat.memory)
+        return losses
+
+    def _bound(self, row: Vector) -> list[torch.Tensor]:
+        """Let the module's tensors lie in a row; returns them."""
+        parts = torch.split(torch.from_numpy(row), [one.numel() for one in self.flat.trained])
+        views = [p.view(own.shape) for p, own in zip(parts, self.flat.trained, strict=True)]
+        for own, view in zip(self.flat.trained, views, strict=True):
+            own.data = view
+        return views
 
     def _tensors(
         self, x: npt.NDArray[Any], y: npt.NDArray[Any]
