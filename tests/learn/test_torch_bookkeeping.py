@@ -41,7 +41,7 @@ def along() -> nn.Module:
 
 def partly_frozen() -> nn.Module:
     module = nn.Sequential(nn.Linear(5, 6), nn.Sigmoid(), nn.Linear(6, 3))
-    module[0].weight.requires_grad_(requires_grad=False)
+    module[0].weight.requires_grad_(False)
     return module
 
 

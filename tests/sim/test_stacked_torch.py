@@ -59,6 +59,14 @@ def test_every_algorithm_on_convolutions(algorithm: AlgorithmSpec) -> None:
     within(exact, stacked, 1e-4)
 
 
+def test_large_models_take_their_steps_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tacit.learn.torch_stacked.LARGE", 0)
+    task = tacit.torch.task(torch_modules.convolutional, normalised=False)
+    exact, stacked, backend = both(federation(task, (1, 8, 8), 4), data((1, 8, 8), 4))
+    assert backend.block_of
+    within(exact, stacked, 1e-4)
+
+
 @pytest.mark.parametrize("algorithm", [tacit.fedavg(0.1, batch=5), tacit.fedbn(0.1, batch=5)])
 def test_batch_normalisation_in_blocks(algorithm: AlgorithmSpec) -> None:
     """Its buffers are every client's own, and its ragged batches hold no padding."""

@@ -195,7 +195,7 @@ def _show_promised(screen: Console, texts: list[str], found: Findings) -> None:
             (
                 f"one {claim.hides}",
                 str(claim.against),
-                f"{claim.epsilon:.2f}",
+                claim.shown,
                 f"{claim.delta:g}",
                 ", ".join(str(1 + conditions.index(text)) for text in claim.assumes),
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -42,7 +43,8 @@ def promises(claims: Sequence[Mapping[str, Any]]) -> list[str]:
     if not parties:
         return ["Nothing: the model may remember records."]
     said = [
-        f"One {hides}: epsilon {epsilon:.2f} at delta {delta:g} against {_listed(against)}."
+        f"One {hides}: epsilon {math.ceil(100 * epsilon) / 100:.2f} at delta {delta:g} "
+        f"against {_listed(against)}."
         for (hides, epsilon, delta), against in parties.items()
     ]
     return [*said, "On conditions that trust.txt states."]

@@ -123,6 +123,8 @@ class Mean(Unchanged):
         at_total(form, self.kind)
         if self.over == -1 and form.weights != "uniform":
             raise Unsound("chain.cohort-denominator", weights=form.weights)
+        if self.over and form.of(Kind.BUFFER):
+            raise Unsound("chain.public-denominator-buffers", layer=form.mixes or "a buffer")
         if not self.over and form.block("weight") is None:
             raise Unsound("chain.no-weights")
         over = float(team.cohort) if self.over == -1 else self.over

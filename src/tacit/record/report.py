@@ -141,7 +141,7 @@ def _compared(compared: Comparison) -> list[str]:
     rows = []
     for result in compared.results:
         claim = result.claim("record")
-        spent = f"{claim.epsilon:.2f}" if claim else "no promise"
+        spent = claim.shown if claim else "no promise"
         scores = [str(score) for score in result.scores]
         last = ("-", "-") if result.moved is None else (spent, size(result.moved))
         rows.append((result.method.label, *scores, *last))
@@ -187,7 +187,7 @@ def _promised(run: Run) -> list[str]:
 def _spent(claim: Claim) -> tuple[str, str, str]:
     if not claim.holds:
         return "no promise", "-", ""
-    return f"{claim.epsilon:.2f}", f"{claim.delta:g}", "; ".join(claim.assumes)
+    return claim.shown, f"{claim.delta:g}", "; ".join(claim.assumes)
 
 
 def _moved(run: Run) -> str:

@@ -121,7 +121,7 @@ class Run:
         for claim in self.claims:
             if claim.holds:
                 lines.append(
-                    f"epsilon {claim.epsilon:.2f} (delta {claim.delta:g}) for one {claim.hides} "
+                    f"epsilon {claim.shown} (delta {claim.delta:g}) for one {claim.hides} "
                     f"against {claim.against}"
                 )
         lines += [f"note: {text}" for text in self.outcome.notices]

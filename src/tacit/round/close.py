@@ -45,6 +45,9 @@ def open_sum(plan: Plan, total: Vector, answers: int, key: Key) -> Aggregate:
     model = [total[spans[b.name]] for b in plan.message.of(Kind.TRAINED, Kind.BUFFER)]
     beside = plan.message.of(Kind.TALLY, Kind.AVERAGE)
     tallies = {b.name.removeprefix("algorithm:"): total[spans[b.name]] for b in beside}
+    if plan.form.noise:
+        # How many answered would be an un-noised count in the public model.
+        answers = plan.team.cohort
     return Aggregate(np.concatenate(model), tallies, answers, plan.team.clients)
 
 

@@ -143,6 +143,11 @@ CHAIN: dict[str, Entry] = {
         "mean() is to divide by the summed weights, but the message carries none.",
         "Give mean() a public number as `over`, or add the weight tally to the message.",
     ),
+    "chain.public-denominator-buffers": Entry(
+        "mean() divides by a public number, but averages of activations ({layer}) must be divided "
+        "by the number of answers that came, or batch norm goes wrong.",
+        "Use mean(), which divides by the summed weights.",
+    ),
     "chain.cohort-denominator": Entry(
         "mean() is told to divide by the number of clients, but answers are weighted by {weights}.",
         "Use mean(), which divides by the summed weights, or give a public number as `over`.",
