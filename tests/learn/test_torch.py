@@ -328,3 +328,7 @@ def test_batch_norm_has_no_gradient_of_one_example() -> None:
     one = held.take(slice(0, 1))
     error = refusal("task.torch-batch-of-one", lambda: built.grad(built.start(KEY), one, KEY))
     assert "group normalisation" in error.remedy
+
+
+def test_the_layout_knows_the_width_of_its_numbers() -> None:
+    assert build(torch_modules.Linear).layout.itemsize == 4

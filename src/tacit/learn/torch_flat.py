@@ -96,12 +96,14 @@ def flatten(module: torch.nn.Module, name: str) -> FlatModule:
     saved = module.state_dict().keys()
     every = dict(module.named_buffers())
     floats = {n: b for n, b in every.items() if b.is_floating_point() and n in saved}
+    tensors = {**parameters, **floats}
+    dtype = _dtype(list(tensors.values()))
     layout = Layout(
         tuple(Tensor(n, tuple(p.shape)) for n, p in parameters.items())
-        + tuple(Tensor(n, tuple(b.shape), Kind.BUFFER) for n, b in floats.items())
+        + tuple(Tensor(n, tuple(b.shape), Kind.BUFFER) for n, b in floats.items()),
+        str(dtype).removeprefix("torch."),
     )
-    tensors = {**parameters, **floats}
-    vector = torch.zeros(layout.size, dtype=_dtype(list(tensors.values())))
+    vector = torch.zeros(layout.size, dtype=dtype)
     values = _views(vector, layout)
     for n, tensor in tensors.items():
         _bind(tensor, values[n])
