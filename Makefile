@@ -58,7 +58,7 @@ tests: $(VENV)/.ready-dev
 	$(call check,pytest,$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadgroup,Remedy: the failures are listed above.)
 
 .PHONY: test-pythons
-test-pythons: $(VERSIONS:%=test-python-%) ## Run the tests on other Pythons at hand, without PyTorch
+test-pythons: $(VERSIONS:%=test-python-%) ## Run the tests (or SOME folders) on other Pythons at hand, without PyTorch
 
 # The first interpreter of version $* that runs: on PATH, or kept by pyenv.
 define find-python
@@ -73,7 +73,7 @@ $(VERSIONS:%=test-python-%): test-python-%:
 	if [ -z "$$found" ]; then printf '\nPython $*: not found on PATH or under pyenv: NOT tested.\n'; exit 0; fi; \
 	$(MAKE) --no-print-directory $(VENV)-$*/.ready-core CORE_PYTHON="$$found" && \
 	printf '\n== pytest on %s (without PyTorch)\n' "$$($(VENV)-$*/bin/python -V)" && \
-	TACIT_WITHOUT_TORCH=1 $(VENV)-$*/bin/python -m pytest -q -n $(WORKERS) --dist loadgroup
+	TACIT_WITHOUT_TORCH=1 $(VENV)-$*/bin/python -m pytest -q -n $(WORKERS) --dist loadgroup $(SOME)
 
 .PHONY: bench
 bench: $(VENV)/.ready-dev ## Measure everything, or one thing: make bench ONLY=import_tacit

@@ -232,7 +232,7 @@ def test_only_who_is_there_is_asked_and_the_clock_waits_for_a_quorum(tmp_path: P
     assert run.history[0]["seconds"] == pytest.approx(500 + 2 * 3, abs=1.0)
     assert set(opened[0].cohort) == {0, 1}
     assert {c for event in opened for c in event.cohort} == {0, 1, 2}
-    with pytest.raises(TacitError, match="never again has 5 clients"):
+    with pytest.raises(TacitError, match="never has 5 clients"):
         tacit.simulate(federation(), data(), devices=there)
 
 

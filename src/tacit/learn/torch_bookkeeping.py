@@ -13,10 +13,11 @@ every example of a batch alone. Imported only where torch is there (see `tacit.l
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, final
+
+import numpy as np
 
 from tacit.base.extras import optional
 from tacit.base.vector import Vector
@@ -110,8 +111,12 @@ def _summed(
     squares = torch.stack([pair.squares() for pair in pairs]).sum(0)
     norms = squares.sqrt().numpy().astype(flat.memory.dtype)
     factors = torch.from_numpy(clip_factors(norms, clip))
-    sums = {id(parameter): one for pair in pairs for parameter, one in pair.sums(factors)}
-    return flat.join([sums[id(parameter)] for parameter in flat.trained])
+    total: Vector = np.empty(flat.layout.trained, flat.memory.dtype)
+    spans = torch.split(torch.from_numpy(total), [one.numel() for one in flat.trained])
+    into = {id(one): span for one, span in zip(flat.trained, spans, strict=True)}
+    for pair in pairs:
+        pair.sum(factors, into)
+    return total
 
 
 @final
@@ -120,7 +125,7 @@ class _Pair:
 
     def __init__(self, layer: Any, inputs: torch.Tensor, back: torch.Tensor) -> None:
         self.layer, self.inputs, self.back = layer, inputs, back
-        self.written = self._written()
+        self.written, self.by_bias = self._written(), self._by_bias()
 
     def squares(self) -> torch.Tensor:
         """Squared norm of each example's gradient of this layer (n,), in float64."""
@@ -130,27 +135,23 @@ class _Pair:
                 total += _squared(self.inputs) * _squared(self.back)
             else:
                 total += _squared(self.written)
-        if self._biased:
-            total += _squared(self._by_bias)
-        return total
+        return total if self.by_bias is None else total + _squared(self.by_bias)
 
-    def sums(self, factors: torch.Tensor) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Each trained parameter, and the weighted sum of its examples' gradients."""
-        if self.layer.weight.requires_grad:
-            if self.written is None:
-                yield self.layer.weight, (self.back * factors[:, None]).T @ self.inputs
-            else:
-                yield self.layer.weight, factors @ self.written
-        if self._biased:
-            yield self.layer.bias, factors @ self._by_bias
+    def sum(self, factors: torch.Tensor, into: dict[int, torch.Tensor]) -> None:
+        """The weighted sum of the examples' gradients of each trained parameter, by its id."""
+        weight = self.layer.weight
+        if self.written is not None:
+            torch.mv(self.written.T, factors, out=into[id(weight)])
+        elif weight.requires_grad:
+            scaled = self.back * factors[:, None]
+            torch.mm(scaled.T, self.inputs, out=into[id(weight)].view(weight.shape))
+        if self.by_bias is not None:
+            torch.mv(self.by_bias.T, factors, out=into[id(self.layer.bias)])
 
-    @property
-    def _biased(self) -> bool:
-        return self.layer.bias is not None and self.layer.bias.requires_grad
-
-    @property
-    def _by_bias(self) -> torch.Tensor:
-        """Examples' gradients of the bias (n, out)."""
+    def _by_bias(self) -> torch.Tensor | None:
+        """Examples' gradients of the bias (n, out), if there is one to train."""
+        if self.layer.bias is None or not self.layer.bias.requires_grad:
+            return None
         if self.back.ndim == 2:
             return self.back
         linear = isinstance(self.layer, nn.Linear)

@@ -7,6 +7,7 @@ layers that it does not support, such as LSTMs, are run one example at a time.
 
 from __future__ import annotations
 
+import functools
 import warnings
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -42,11 +43,10 @@ def clipped_sum(
     """Sum over examples of each gradient scaled to norm at most `clip`; in train mode."""
     book = _book(flat, loss)
     if book is not None:
-        total = np.zeros(flat.layout.trained, flat.memory.dtype)
         some = max(1, COORDINATES // book.written)
-        for rows, labels in zip(torch.split(x, some), torch.split(y, some), strict=True):
-            total += book.clipped_sum(flat, loss, rows, labels, clip)
-        return total
+        parts = zip(torch.split(x, some), torch.split(y, some), strict=True)
+        sums = (book.clipped_sum(flat, loss, rows, labels, clip) for rows, labels in parts)
+        return functools.reduce(np.add, sums)
     chunk = max(1, min(len(x), COORDINATES // flat.layout.trained))
     try:
         with warnings.catch_warnings(), sdpa_kernel(SDPBackend.MATH):
