@@ -120,5 +120,5 @@ $(VENV)-%/.ready-core: $(NEEDS)
 	$(call environment,$(VENV)-$*,$(CORE_PYTHON))
 	@printf 'Installing tacit for Python $*, without PyTorch\n'
 	@$(VENV)-$*/bin/python -m pip install $(PIP_FLAGS) --editable '.[arrow,dp,huggingface,pandas,plot,ray,sklearn]' \
-		hypothesis pytest pytest-xdist
+		hypothesis pytest pytest-xdist xgboost-cpu
 	@touch $@
