@@ -1,8 +1,7 @@
-"""Time is an argument: a clock that only moves when told, and the machine's own."""
+"""Time is an argument: a clock that only moves when told."""
 
 from __future__ import annotations
 
-import time
 from typing import Protocol, final
 
 
@@ -30,12 +29,3 @@ class VirtualClock:
         if seconds < 0:
             raise ValueError("a clock does not go backwards")
         self._now += seconds
-
-
-@final
-class RealClock:
-    """The machine's monotonic clock."""
-
-    def now(self) -> float:
-        """Seconds of the monotonic clock."""
-        return time.monotonic()
