@@ -33,6 +33,12 @@ def trivial_job() -> None:
     report("trivial_job", _median(7, str(HERE / "jobs" / "trivial_job.py")), "s", 2.0)
 
 
+def first_round_torch() -> None:
+    """Ten clients and a small torch module: a whole script that ends after its first round."""
+    value = _median(7, str(HERE / "jobs" / "torch_job.py"))
+    report("first_round_torch", value, "s", 3.0, import_torch=_median(7, "-c", "import torch"))
+
+
 def demo() -> None:
     """A whole `tacit demo`."""
     report("demo", _median(3, "-m", "tacit.cli.main", "demo"), "s", 10.0)
@@ -42,5 +48,6 @@ NAMES = {
     "import_tacit": import_tacit,
     "cli_help": cli_help,
     "trivial_job": trivial_job,
+    "first_round_torch": first_round_torch,
     "demo": demo,
 }

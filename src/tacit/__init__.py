@@ -37,7 +37,14 @@ if TYPE_CHECKING:
     from tacit.learn.ifca import ifca as ifca
     from tacit.learn.kmeans import lloyd as lloyd
     from tacit.learn.moon import moon as moon
+    from tacit.learn.optimiser import adam as adam
+    from tacit.learn.optimiser import adamw as adamw
+    from tacit.learn.optimiser import sgd as sgd
     from tacit.learn.qffl import qffl as qffl
+    from tacit.learn.rate import constant as constant
+    from tacit.learn.rate import cosine as cosine
+    from tacit.learn.rate import step_decay as step_decay
+    from tacit.learn.rate import warmup as warmup
     from tacit.learn.scaffold import scaffold as scaffold
     from tacit.learn.schema import Schema as Schema
     from tacit.plan.build import Plan as Plan
@@ -104,7 +111,14 @@ _NAMES = {
     "ifca": "learn.ifca:ifca",
     "lloyd": "learn.kmeans:lloyd",
     "moon": "learn.moon:moon",
+    "adam": "learn.optimiser:adam",
+    "adamw": "learn.optimiser:adamw",
+    "sgd": "learn.optimiser:sgd",
     "qffl": "learn.qffl:qffl",
+    "constant": "learn.rate:constant",
+    "cosine": "learn.rate:cosine",
+    "step_decay": "learn.rate:step_decay",
+    "warmup": "learn.rate:warmup",
     "scaffold": "learn.scaffold:scaffold",
     "Schema": "learn.schema:Schema",
     "Plan": "plan.build:Plan",

@@ -143,6 +143,19 @@ def test_the_price_of_an_epsilon_is_the_difference_in_the_table(compared: Compar
         assert f"epsilon {epsilon} {points:+.1f}" in text
 
 
+def test_without_a_terminal_each_method_is_reported_when_it_has_finished(
+    tmp_path: Path, done: Done
+) -> None:
+    ran = CliRunner().invoke(main, ["demo", "--seeds", "1", "--out", str(tmp_path)])
+    assert ran.exit_code == 0, ran.output
+    found = [re.fullmatch(r" *(\d+) %  (.+) finished", line) for line in ran.stderr.splitlines()]
+    assert all(found)
+    lines = [match for match in found if match]
+    assert [line[2] for line in lines] == [one["label"] for one in done.told["methods"]]
+    parts = [int(line[1]) for line in lines]
+    assert parts == sorted(parts) and parts[-1] == 100
+
+
 def test_quiet_prints_the_folder_and_nothing_else(tmp_path: Path) -> None:
     ran = CliRunner().invoke(main, ["demo", "--seeds", "1", "--quiet", "--out", str(tmp_path)])
     assert ran.exit_code == 0, ran.output

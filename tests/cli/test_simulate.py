@@ -212,7 +212,7 @@ def test_folders_that_cannot_be_read_say_why(place: Path) -> None:
         ("label", "data.label-range", "Client north"),
         ("two", "run.clients", "2 clients"),
         ("crash", "task.code-fails", "app:crash"),
-        ("dta", "task.code-no-function", "Did you mean data?"),
+        ("dta", "task.code-no-function", "Did you mean 'data'?"),
     ],
 )
 def test_bad_data_is_refused_by_name_and_leaves_no_folder(
@@ -221,7 +221,7 @@ def test_bad_data_is_refused_by_name_and_leaves_no_folder(
     small(place)
     error = refused("simulate", "--data", f"app:{function}")
     assert error["code"] == code
-    assert named in error["cause"]
+    assert named in error["cause"] + error["remedy"]
     assert not Path("runs").exists()
 
 

@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 
 from tacit.base.errors import TacitError
-from tacit.learn import code
 from tacit.learn.code import CodeName, code_name, load, user_code
 
 SOURCE = "def model():\n    return 1\n\n\nclass Net:\n    def __init__(self):\n        self.x = 2\n"
@@ -75,17 +74,17 @@ def test_changed_code_is_refused_before_it_runs(folder: Path) -> None:
 
 def test_a_missing_module_names_its_neighbour(folder: Path) -> None:
     error = _refused("task.code-no-module", lambda: load("user_ap:model"))
-    assert "Did you mean user_app?" in error.cause
+    assert "Did you mean 'user_app'?" in error.remedy
     assert "PYTHONPATH" in error.remedy
     error = _refused("task.code-no-module", lambda: load("user_pkg.net:model"))
-    assert "Did you mean user_pkg.nets?" in error.cause
+    assert "Did you mean 'user_pkg.nets'?" in error.remedy
     _refused("task.code-no-module", lambda: load("user_app.inner:model"))
     _refused("task.code-no-module", lambda: load("zzz_qqq.inner:model", "0" * 64))
 
 
 def test_a_missing_function_names_its_neighbour(folder: Path) -> None:
     error = _refused("task.code-no-function", lambda: load("user_app:modle"))
-    assert "Did you mean model?" in error.cause
+    assert "Did you mean 'model'?" in error.remedy
     error = _refused("task.code-no-function", lambda: code_name("user_app:Net.forwards"))
     assert "Net.forwards" in error.cause
 
@@ -211,8 +210,3 @@ def test_errors_of_user_code_keep_their_cause() -> None:
     assert same.value is ours
     with pytest.raises(KeyboardInterrupt):
         fail(KeyboardInterrupt())
-
-
-def test_a_hint_is_given_only_when_a_name_is_near() -> None:
-    assert code.nearest("modle", ["model", "loss"]) == " Did you mean model?"
-    assert code.nearest("xyz", ["model", "loss"]) == ""

@@ -341,7 +341,7 @@ def test_objectives_without_a_federated_form_are_refused(estimator: Any, named: 
 
 def test_settings_that_do_not_exist_or_are_not_plain() -> None:
     error = _refused("task.sklearn-option", lambda: task("Ridge", records=1, alhpa=2.0))
-    assert "Did you mean alpha?" in error.cause
+    assert "Did you mean 'alpha'?" in error.remedy
     _refused("task.sklearn-option", lambda: task("Ridge", records=1, loss="huber"))
     _refused("task.option", lambda: task(Ridge(alpha=np.ones(2)), records=1))
     _refused("task.option", lambda: task(SGDClassifier(random_state=np.random.RandomState(0))))

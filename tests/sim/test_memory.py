@@ -13,12 +13,12 @@ from hypothesis.extra import numpy as arrays
 import tacit
 from tacit.base.errors import TacitError
 from tacit.base.key import Key
+from tacit.base.tree import flatten, unflatten
 from tacit.learn.examples import as_clients
 from tacit.sim.checkpoint import fingerprint
 from tacit.sim.engine import run_plan
 from tacit.sim.exact import Exact
 from tacit.sim.memory import LARGE, InMemory, MemoryStore, OnDisk, Shelf, memory_for
-from tacit.sim.tree import flatten, unflatten
 from tests.sim import checkpoint_case as case
 
 DTYPES = ("float64", "float32", "int64", "uint8", "bool", "<U3", "complex128")

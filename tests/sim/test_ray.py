@@ -53,9 +53,18 @@ def cluster() -> Iterator[Any]:
     os.environ |= before
 
 
-def test_memories_travel_between_actors(cluster: Any) -> None:
-    scaffold = tacit.scaffold(lr=0.1, batch=4, steps=5)
-    plan = federation(algorithm=scaffold, cohort=tacit.fixed(size=4)).plan()
+@pytest.mark.parametrize(
+    "algorithm",
+    [
+        tacit.scaffold(lr=0.1, batch=4, steps=5),
+        tacit.fedavg(
+            lr=0.1, batch=4, optimiser=tacit.adam(keep=True), schedule=tacit.step_decay(1, 0.5)
+        ),
+    ],
+    ids=lambda one: one.kind,
+)
+def test_memories_travel_between_actors(cluster: Any, algorithm: Any) -> None:
+    plan = federation(algorithm=algorithm, cohort=tacit.fixed(size=4)).plan()
     clients = as_clients(data())
     exact = run_plan(plan, clients, KEY)
     found = run_plan(plan, clients, KEY, backend=ray(plan, clients, KEY, 2))

@@ -59,6 +59,37 @@ def test_every_algorithm_on_convolutions(algorithm: AlgorithmSpec) -> None:
     within(exact, stacked, 1e-4)
 
 
+def images() -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(1, 4, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(36, 4)
+    )
+
+
+@pytest.mark.parametrize("algorithm", algorithms("0.*"), ids=lambda one: one.kind)
+def test_every_algorithm_on_a_chain_with_convolutions(algorithm: AlgorithmSpec) -> None:
+    federated = federation(tacit.torch.task(images), (1, 8, 8), 4, algorithm=algorithm, rounds=2)
+    exact, stacked, backend = both(federated, data((1, 8, 8), 4))
+    assert went_in_blocks(algorithm, backend)
+    assert isinstance(backend.stacked, StackedModule) or not backend.block_of
+    assert not isinstance(backend.stacked, StackedModule) or backend.stacked.plain is not None
+    within(exact, stacked, 1e-4)
+
+
+def wide() -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Linear(96, 30), nn.ReLU(), nn.Linear(30, 3))
+
+
+@pytest.mark.parametrize("algorithm", algorithms("1.*"), ids=lambda one: one.kind)
+def test_every_algorithm_on_a_first_layer_in_dual_form(
+    algorithm: AlgorithmSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tacit.learn.torch_dual.pays", lambda chain, loader: True)
+    federated = federation(tacit.torch.task(wide), (12, 8), 3, algorithm=algorithm)
+    exact, stacked, backend = both(federated, data((12, 8), 3))
+    assert went_in_blocks(algorithm, backend)
+    within(exact, stacked, 1e-4)
+
+
 def test_large_models_take_their_steps_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tacit.learn.torch_stacked.LARGE", 0)
     task = tacit.torch.task(torch_modules.convolutional, normalised=False)

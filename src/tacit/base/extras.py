@@ -17,6 +17,12 @@ _EXTRAS = {
     "ray": "ray",
 }
 
+DEPLOY = (
+    "alembic", "cryptography", "fsspec", "granian", "httpx", "prometheus_client", "psutil",
+    "psycopg", "sqlalchemy", "starlette", "structlog",
+)  # fmt: skip
+"""Packages of the extra "deploy"; `tacit.deploy` imports them plainly."""
+
 
 def optional(module: str, feature: str) -> Any:
     """Import `module`, or raise `task.missing-extra` naming what needs it and how to get it."""
@@ -28,4 +34,17 @@ def optional(module: str, feature: str) -> Any:
             raise
         raise TacitError(
             "task.missing-extra", feature=feature, package=package, extra=_EXTRAS[package]
+        ) from missing
+
+
+def load_deployment(module: str, feature: str) -> Any:
+    """Import a module that needs the extra "deploy", or raise `task.missing-extra`."""
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as missing:
+        package = (missing.name or "").partition(".")[0]
+        if package not in DEPLOY:
+            raise
+        raise TacitError(
+            "task.missing-extra", feature=feature, package=package, extra="deploy"
         ) from missing

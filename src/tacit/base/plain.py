@@ -116,6 +116,8 @@ def _as_hinted(hint: Any, value: Any) -> Any:
 
 
 def _leaf(hint: Any, value: Any, path: Path) -> Any:
+    if kinds := _kinds_in(hint):
+        return tagged(kinds, value, path)
     inner = _dataclass_in(hint)
     if inner is not None and typing.get_origin(hint) is tuple:
         if not isinstance(value, list | tuple):
@@ -130,6 +132,13 @@ def _leaf(hint: Any, value: Any, path: Path) -> Any:
         raise TacitError(
             "description.type", place=place(path), path=path, problem=problem
         ) from wrong
+
+
+def _kinds_in(hint: Any) -> dict[str, type[Any]]:
+    """The dataclasses of a choice among several, by their kind."""
+    several = typing.get_args(hint) if typing.get_origin(hint) is not tuple else ()
+    kinds = {one.__dict__["kind"]: one for one in several if "kind" in getattr(one, "__dict__", ())}
+    return kinds if len(kinds) > 1 else {}
 
 
 def _dataclass_in(hint: Any) -> type[Any] | None:

@@ -1,4 +1,4 @@
-"""`tacit data`: check a site's table against the contract, and make fake rows to develop on."""
+"""`tacit data`: check a site's table, make fake rows to develop on, register a client's data."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Verdict(NamedTuple):
 
 @click.group("data")
 def data() -> None:
-    """The data contract: check a site's table against it, or make fake rows that obey it."""
+    """Check a site's table against the data contract, make fake rows, register a client's data."""
 
 
 @data.command("check")
@@ -111,6 +111,56 @@ def mock(schema: str, rows: int, seed: int, out: Path | None, as_json: bool) -> 
         "ranges and categories. They are nobody's data.",
         err=out is None,
     )
+
+
+@data.command("add")
+@click.argument("name")
+@click.argument("source")
+@click.option("--mapping", type=_FILE, help="How this site's table becomes the schema's (TOML).")
+@click.option("--label", default="", help="The label's column, where there is no schema.")
+@click.option("--reads", multiple=True, help="A file or folder that a module:function reads.")
+@click.option("--home", type=click.Path(path_type=Path), help="The client's folder.")
+@json_option
+def add(  # one argument an option
+    name: str,
+    source: str,
+    mapping: Path | None,
+    label: str,
+    reads: tuple[str, ...],
+    home: Path | None,
+    as_json: bool,
+) -> None:
+    """Register a data set of this client under NAME, by which runs may ask for it.
+
+    SOURCE: a CSV, Parquet or NPZ file (arrays x and y), your own module:function, or a bundled set
+    such as heart_disease:Zurich. Where it lies is never told to anybody.
+    """
+    from tacit.cli.homes import client_home
+    from tacit.deploy.client import datasets  # the extra "deploy"
+
+    text = str(mapping) if mapping else None
+    found = datasets.add(client_home(home), name, source, text, label=label, reads=reads)
+    if as_json:
+        print_json({"name": name, "source": found.source, "form": found.form})
+    else:
+        click.echo(f"{name} is registered ({found.form}); runs may ask for it by that name.")
+
+
+@data.command("list")
+@click.option("--home", type=click.Path(path_type=Path), help="The client's folder.")
+@json_option
+def list_(home: Path | None, as_json: bool) -> None:
+    """List the data sets that this client has registered."""
+    from tacit.cli.homes import client_home
+    from tacit.deploy.client import datasets  # the extra "deploy"
+
+    found = datasets.registered(client_home(home))
+    if as_json:
+        told = [{"name": n, "source": one.source, "form": one.form} for n, one in found.items()]
+        print_json({"data": told})
+        return
+    for name, one in found.items():
+        click.echo(f"{name}  {one.form}  {one.source}")
 
 
 def _schema(given: str) -> Schema:

@@ -82,16 +82,18 @@ def _drawing(compared: Comparison) -> Callable[[Run, Path], tuple[str, ...]]:
 
 @contextmanager
 def _progress(*, hidden: bool) -> Iterator[Callable[[Step], None]]:
-    """A bar with an estimate on stderr, where a person is watching."""
+    """A bar with an estimate on stderr where a person is watching, else a line for each method."""
     screen = console(stderr=True)
+    if not (hidden or screen.is_terminal):
+        yield _lines()
+        return
     columns = (
         BarColumn(24),
         TextColumn("{task.percentage:>3.0f} %"),
         TimeRemainingColumn(compact=True, elapsed_when_finished=True),
         TextColumn("{task.description}"),
     )
-    off = hidden or not screen.is_terminal
-    with Progress(*columns, console=screen, transient=True, disable=off) as bar:
+    with Progress(*columns, console=screen, transient=True, disable=hidden) as bar:
         task = bar.add_task("starting", total=None)
 
         def told(step: Step) -> None:
@@ -101,3 +103,17 @@ def _progress(*, hidden: bool) -> Iterator[Callable[[Step], None]]:
             )
 
         yield told
+
+
+def _lines() -> Callable[[Step], None]:
+    """Says on stderr which method has just finished, and how much of the whole is done."""
+    running = ""
+
+    def told(step: Step) -> None:
+        nonlocal running
+        method, within, _ = step.doing.rpartition(": ")
+        if running and method != running:
+            click.echo(f"{100 * step.done / step.total:3.0f} %  {running} finished", err=True)
+        running = method if within else ""
+
+    return told

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import Any, final
 
 import click
 
 from tacit import __version__
 from tacit.base.errors import TacitError
+from tacit.base.extras import load_deployment
 from tacit.base.nearest import did_you_mean
 
 VERBS = {
@@ -17,7 +17,16 @@ VERBS = {
     "simulate": ("tacit.cli.simulate:simulate", "Run a federation on this computer."),
     "tune": ("tacit.cli.tune:tune", "Choose method and learning rate by federated validation."),
     "runs": ("tacit.cli.runs:runs", "List, show, compare and export finished runs."),
-    "data": ("tacit.cli.data:data", "Check a site's table against the data contract."),
+    "data": ("tacit.cli.data:data", "Check and register data sets."),
+    "run": ("tacit.cli.run:run", "Run a federation between machines, or rehearse it here."),
+    "serve": ("tacit.cli.serve:serve", "Run a coordinator."),
+    "invite": ("tacit.cli.people:invite", "Invite a data owner, researcher or auditor."),
+    "join": ("tacit.cli.people:join", "Become a member with an invitation."),
+    "members": ("tacit.cli.people:members", "List and revoke members."),
+    "client": ("tacit.cli.client:client", "Take part with your data; see what left."),
+    "peers": ("tacit.cli.peers:peers", "Approve the other data owners."),
+    "approve": ("tacit.cli.approve:approve", "Read and approve the code of a run."),
+    "ready": ("tacit.cli.ready:ready", "Ask whether a coordinator takes requests."),
     "demo": ("tacit.cli.demo:demo", "Federate four hospitals, in seconds."),
 }
 """Each verb, where it lives, and its line in the help: the help itself loads none of them."""
@@ -39,7 +48,8 @@ class Verbs(click.Group):
         if cmd_name not in VERBS:
             return None
         module, _, attribute = VERBS[cmd_name][0].partition(":")
-        command: click.Command = getattr(importlib.import_module(module), attribute)
+        found = load_deployment(module, f"`tacit {cmd_name}`")
+        command: click.Command = getattr(found, attribute)
         return command
 
     def resolve_command(

@@ -55,14 +55,23 @@ def runs_option(command: F) -> F:
 
 @click.group("runs")
 def runs() -> None:
-    """List, show, compare and export the runs that `tacit simulate` left behind."""
+    """Runs on this machine (list, show, compare, export), and those of a coordinator (--on)."""
+
+
+ON = "Of this coordinator: its URL, or the name of a membership."
 
 
 @runs.command("list")
 @runs_option
+@click.option("--on", help=ON)
 @json_option
-def list_(place: Path, as_json: bool) -> None:
-    """List the runs in a folder, oldest first."""
+def list_(place: Path, on: str | None, as_json: bool) -> None:
+    """List the runs in a folder, oldest first, or those of a coordinator, newest first."""
+    if on is not None:
+        from tacit.cli import runs_remote  # the extra "deploy"
+
+        runs_remote.show_list(on, as_json=as_json)
+        return
     found = {folder: _about(folder) for folder in runs_in(place)}
     if as_json:
         print_json({"runs": [{"folder": str(f), **about} for f, about in found.items()]})
@@ -79,9 +88,15 @@ def list_(place: Path, as_json: bool) -> None:
 @runs.command("show", short_help="Show how one run ended, and its last rounds.")
 @click.argument("name")
 @runs_option
+@click.option("--on", help=ON)
 @json_option
-def show(name: str, place: Path, as_json: bool) -> None:
+def show(name: str, place: Path, on: str | None, as_json: bool) -> None:
     """Show one run: how it ended, what it promises, its last rounds, and what failed."""
+    if on is not None:
+        from tacit.cli import runs_remote  # the extra "deploy"
+
+        runs_remote.show_one(on, name, as_json=as_json)
+        return
     run = load_run(folder_of(name, place))
     if as_json:
         print_json({"folder": str(run.folder), **run.meta, "history": list(_rows(run))})
@@ -131,6 +146,54 @@ def export(name: str, to: Path, place: Path, as_json: bool) -> None:
         print_json({"run": str(run.folder), "file": str(to), "bytes": to.stat().st_size})
     else:
         click.echo(f"{run.name} -> {to} ({size(to.stat().st_size)})")
+
+
+@runs.command("logs", short_help="Tell a run's journal in plain words.")
+@click.argument("name")
+@click.option("--on", envvar="TACIT_ON", help=ON)
+@click.option("--follow", is_flag=True, help="Go on with new lines until the run is over.")
+@json_option
+def logs(name: str, on: str | None, follow: bool, as_json: bool) -> None:
+    """Tell what happened in a run: who was asked, answered, refused or failed, and why."""
+    from tacit.cli import runs_remote  # the extra "deploy"
+
+    runs_remote.tell(on, name, follow=follow, as_json=as_json)
+
+
+@runs.command("stop", short_help="End a run on a coordinator.")
+@click.argument("name")
+@click.option("--on", envvar="TACIT_ON", help=ON)
+@json_option
+def stop(name: str, on: str | None, as_json: bool) -> None:
+    """End a run; what was learned so far stays, and `tacit runs resume` goes on."""
+    from tacit.cli import runs_remote  # the extra "deploy"
+
+    runs_remote.order(on, name, "stop", as_json=as_json)
+
+
+@runs.command("resume", short_help="Let a stopped run go on.")
+@click.argument("name")
+@click.option("--on", envvar="TACIT_ON", help=ON)
+@json_option
+def resume(name: str, on: str | None, as_json: bool) -> None:
+    """Let a run that was stopped, or ran out of answers, go on with all its clients."""
+    from tacit.cli import runs_remote  # the extra "deploy"
+
+    runs_remote.order(on, name, "resume", as_json=as_json)
+
+
+@runs.command("fetch", short_help="Save a coordinator's run as a run folder.")
+@click.argument("name")
+@click.option("--on", envvar="TACIT_ON", help=ON)
+@click.option(
+    "--out", default="runs", show_default=True, type=click.Path(path_type=Path), help="Where to."
+)
+@json_option
+def fetch(name: str, on: str | None, out: Path, as_json: bool) -> None:
+    """Download a run's newest model and history; also while it is still running."""
+    from tacit.cli import runs_remote  # the extra "deploy"
+
+    runs_remote.save(on, name, out, as_json=as_json)
 
 
 def folder_of(name: str, place: Path) -> Path:

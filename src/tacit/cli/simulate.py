@@ -35,6 +35,7 @@ from tacit.record.folder import Saved, describe, write_run
 from tacit.record.run import Run
 from tacit.record.run import simulate as run_simulation
 from tacit.record.whole_folder import refuse_unwritable
+from tacit.sim.devices import Devices, from_csv
 from tacit.sim.engine import Progress as Told
 from tacit.sim.engine import Row
 
@@ -79,6 +80,19 @@ class Finished(NamedTuple):
     "--engine", default="exact", show_default=True, help="exact, stacked, pool, ray, or auto."
 )
 @click.option("--workers", default=0, help="Processes of pool or ray; 0: one a core.")
+@click.option(
+    "--devices",
+    type=click.Path(path_type=Path),
+    help="A CSV file of every client's speed, bandwidth and dropouts.",
+)
+@click.option(
+    "--trace",
+    type=click.Path(path_type=Path),
+    help="A CSV file of when clients are there; with --devices.",
+)
+@click.option(
+    "--period", default=0.0, help="The trace repeats after so many seconds; 0: it does not."
+)
 @click.option("--quiet", is_flag=True, help="No progress, and only the folder's name at the end.")
 @json_option
 def simulate(  # noqa: PLR0913  # one argument an option
@@ -92,6 +106,9 @@ def simulate(  # noqa: PLR0913  # one argument an option
     checkpoint: Path | None,
     engine: str,
     workers: int,
+    devices: Path | None,
+    trace: Path | None,
+    period: float,
     quiet: bool,
     as_json: bool,
 ) -> None:
@@ -101,8 +118,13 @@ def simulate(  # noqa: PLR0913  # one argument an option
     name (app.py) gives `{client: (x, y)}`; test_data() there, if it exists, gives test records.
     With a folder, each CSV file in it is one client's table, and NAME.mapping.toml beside it says
     how the table becomes the schema's.
+
+    With --devices the run is one in virtual time. The file's columns are client,step,down,up and
+    perhaps latency,dropout: seconds a local step, bytes a second, seconds one way, probability a
+    round. A trace has client,start,end in seconds.
     """
     federation = Federation.load(description)
+    fleet = _devices(devices, trace, period)
     let_import(description)
     folders = run_folders(out, name, federation.name, range(seed, seed + seeds))
     for folder in folders.values():
@@ -111,7 +133,7 @@ def simulate(  # noqa: PLR0913  # one argument an option
     if not (quiet or as_json):
         console(stderr=True).print(Text(source.told[:1].upper() + source.told[1:] + "."))
     finished = []
-    go = partial(run_simulation, federation, engine=engine, workers=workers)
+    go = partial(run_simulation, federation, engine=engine, workers=workers, devices=fleet)
     for one_seed, folder in folders.items():
         kept = checkpoint / f"seed{one_seed}" if checkpoint and seeds > 1 else checkpoint
         run = _simulated(go, federation.rounds, source, one_seed, kept, quiet=quiet)
@@ -152,6 +174,16 @@ def over_seeds(runs: Sequence[Run]) -> dict[str, dict[str, float]]:
         for name, values in found.items()
         if len(values) == len(runs) > 1
     }
+
+
+def _devices(file: Path | None, trace: Path | None, period: float) -> Devices | None:
+    """The devices of two files, if they are asked for."""
+    if file is None:
+        if trace is not None:
+            raise click.UsageError("--trace needs --devices: who is there, and how fast.")
+        return None
+    found = from_csv(file)
+    return found if trace is None else found.during(trace, period)
 
 
 def _now() -> str:

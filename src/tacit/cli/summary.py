@@ -62,16 +62,19 @@ def epsilons(about: About) -> dict[str, float | None]:
 
 def _ran(about: About) -> str:
     rounds, clients = about["rounds"], about["clients"]
+    seed = "" if about["seed"] is None else f", seed {about['seed']}"
     return (
         f"{rounds['counted']} of {rounds['planned']} rounds, "
         f"{clients} client{'s' if clients > 1 else ''}, {about['parameters']} parameters, "
-        f"{size(moved(about))} moved, seed {about['seed']}"
+        f"{size(moved(about))} moved{seed}"
     )
 
 
 def _show_scores(screen: Console, about: About) -> None:
-    heading(screen, "How well it does (exact numbers: a simulation can see them)")
     final = about["final"]
+    if final is None and "train_loss" not in about["last"]:
+        return  # between machines nobody sees exact numbers
+    heading(screen, "How well it does (exact numbers: a simulation can see them)")
     if final is None:
         loss = number(about["last"].get("train_loss"), 4)
         bullets(screen, [f"Training loss {loss} in the last round; there was no test data."])

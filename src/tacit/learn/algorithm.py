@@ -12,6 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tacit.base.vector import Block, Layout, Vector
+from tacit.learn.optimiser import Moments, Optimiser
+from tacit.learn.rate import RateSchedule
 from tacit.learn.task import Gradient, Tallies
 
 Rule = Callable[[Vector, Vector], Vector]
@@ -24,7 +26,12 @@ Step = Callable[[Vector], Gradient]
 @final
 @dataclass(frozen=True)
 class Steps:
-    """How much local work: `steps` minibatch steps, or `epochs` passes when `steps` is 0."""
+    """How much local work: `steps` minibatch steps, or `epochs` passes when `steps` is 0.
+
+    By SGD with `momentum`, unless there is an `optimiser` or a `schedule`. For these a visit adds
+    the `round`, the optimiser's state to begin with (`begun`, None: fresh) and which trained
+    coordinates move (`only`, None: all); see `tacit.learn.descent`.
+    """
 
     lr: float
     batch: int
@@ -32,6 +39,21 @@ class Steps:
     steps: int = 0
     momentum: float = 0.0
     shuffle: bool = True
+    optimiser: Optimiser | None = None
+    schedule: RateSchedule | None = None
+    round: float = 0.0
+    begun: Moments | None = None
+    only: npt.NDArray[np.bool_] | None = None
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is SGD with one learning rate."""
+        return self.optimiser is None and self.schedule is None
+
+    def count(self, examples: Any) -> Any:
+        """Minibatch steps of clients with so many records."""
+        size = np.minimum(self.batch, examples) if self.batch else examples
+        return self.steps or self.epochs * -(-examples // size)
 
 
 class Contribution(NamedTuple):
@@ -50,11 +72,15 @@ class Contribution(NamedTuple):
 
 
 class Trained(NamedTuple):
-    """The model after local work, the number of steps taken, and the mean training loss."""
+    """The model after local work, the number of steps taken, and the mean training loss.
+
+    `moments` is the state of the optimiser after it, if `Steps` named one.
+    """
 
     params: Vector
     steps: Any
     loss: Any
+    moments: Moments | None = None
 
 
 class Aggregate(NamedTuple):

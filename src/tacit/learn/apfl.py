@@ -14,7 +14,13 @@ import numpy as np
 from tacit.base.errors import TacitError
 from tacit.base.vector import Vector
 from tacit.learn.algorithm import Algorithm, Contribution, Device, Local, Need, Offer, Steps
+from tacit.learn.descent import arranged, descending, refuse_descent
 from tacit.learn.fedavg import FedAvg, change, check_local_steps
+from tacit.learn.optimiser import AnyOptimiser
+from tacit.learn.rate import AnySchedule
+
+WHY_SGD = "both of its vectors and their mixing weight follow the same plain gradient steps"
+"""Why it needs plain SGD, in one clause."""
 
 
 @final
@@ -31,10 +37,13 @@ class APFL:
     batch: int = 32
     steps: int = 0
     shuffle: bool = True
+    optimiser: AnyOptimiser | None = None
+    schedule: AnySchedule | None = None
 
     source = "Deng et al. 2020, Algorithm 1 and equation 10 (adaptive alpha)"
 
     def __post_init__(self) -> None:
+        refuse_descent("apfl", WHY_SGD, self.optimiser, self.schedule)
         check_local_steps(self.lr, self.epochs, self.batch, self.steps)
         if not 0 <= self.alpha <= 1:
             raise TacitError("task.setting", name="alpha", value=self.alpha, rule="in [0, 1]")
@@ -43,22 +52,34 @@ class APFL:
         """The pure functions; the memory is v with alpha behind it (dim + 1,)."""
         needs = frozenset({Need.MEMORY, Need.BATCHES})
         base = FedAvg(self.lr).build()
-        return base._replace(visit=self._visit, needs=needs, model=self._model)
+        base = base._replace(visit=self._visit, needs=needs, model=self._model)
+        return descending(base, self._local)
+
+    @property
+    def _local(self) -> Steps:
+        return Steps(
+            self.lr,
+            self.batch,
+            self.epochs,
+            self.steps,
+            shuffle=self.shuffle,
+            schedule=self.schedule,
+        )
 
     def _visit(self, received: Offer, memory: Any, home: Local) -> tuple[Contribution, Any]:
         before = received["params"]
         common = before.copy()
         own, alpha = self._recalled(received, memory)
         trained, losses = home.trained, []
-        local = Steps(self.lr, self.batch, self.epochs, self.steps, shuffle=self.shuffle)
+        local = arranged(self._local, received)
         for turn, gradient in enumerate(home.batches(local)):
             shared, mixed = gradient(common), gradient(mixture(common, own, alpha, trained))
             if self.adaptive and not turn:
                 apart = own[..., :trained] - common[..., :trained]
                 slope = (apart * mixed.trained).sum(axis=-1, keepdims=True)
-                alpha = np.clip(alpha - self.lr * slope, 0.0, 1.0)
-            common[..., :trained] -= self.lr * shared.trained
-            own[..., :trained] -= self.lr * alpha * mixed.trained
+                alpha = np.clip(alpha - local.lr * slope, 0.0, 1.0)
+            common[..., :trained] -= local.lr * shared.trained
+            own[..., :trained] -= local.lr * alpha * mixed.trained
             common[..., trained:], own[..., trained:] = shared.buffers, mixed.buffers
             losses.append(shared.loss)
         kept = np.concatenate([own, alpha.astype(own.dtype)], axis=-1)
@@ -84,13 +105,17 @@ def apfl(
     batch: int = 32,
     steps: int = 0,
     shuffle: bool = True,
+    optimiser: AnyOptimiser | None = None,
+    schedule: AnySchedule | None = None,
 ) -> APFL:
     """FedAvg, and each client's own mixture with it.
 
     `alpha` is the client's own share at first: 0 keeps to the common model, 1 trains alone;
     `adaptive` lets every client move its alpha once a round by a gradient step.
+
+    A `schedule` may go over rounds; over steps, or an `optimiser`, is refused (see `WHY_SGD`).
     """
-    return APFL(lr, alpha, adaptive, epochs, batch, steps, shuffle)
+    return APFL(lr, alpha, adaptive, epochs, batch, steps, shuffle, optimiser, schedule)
 
 
 def mixture(common: Vector, own: Vector, alpha: Vector, trained: int) -> Vector:

@@ -16,7 +16,8 @@ import numpy.typing as npt
 
 from tacit.base.vector import Layout
 from tacit.learn.algorithm import Aggregate, Algorithm, Contribution, Local, Need, Offer, State
-from tacit.learn.fedavg import not_negative, offer, positive, start_plain
+from tacit.learn.fedavg import offer, start_plain
+from tacit.learn.settings import not_negative, positive
 
 Array = npt.NDArray[Any]
 

@@ -6,7 +6,6 @@ has its own copy of the module, reviews it, and loads it only when the digest ag
 
 from __future__ import annotations
 
-import difflib
 import functools
 import hashlib
 import importlib
@@ -15,13 +14,14 @@ import inspect
 import linecache
 import pkgutil
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import Any, NamedTuple
 
 from tacit.base.errors import TacitError
+from tacit.base.nearest import did_you_mean
 
 _REMEMBERED: dict[tuple[str, str], Callable[..., Any]] = {}
 
@@ -78,12 +78,6 @@ def user_code(name: str, doing: str) -> Iterator[None]:
         raise TacitError("task.code-fails", name=name, doing=doing, why=why) from error
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
-    """A hint for a misspelt name: " Did you mean ...?", or nothing when no name is near."""
-    close = difflib.get_close_matches(word, sorted(known), n=1)
-    return f" Did you mean {close[0]}?" if close else ""
-
-
 def _of_script(name: str, function: str, expected: str) -> Callable[..., Any]:
     """A function of the script or notebook that this process runs, if it is the one meant."""
     found: Callable[..., Any] | None = getattr(sys.modules["__main__"], function, None)
@@ -119,7 +113,7 @@ def _find(name: str) -> Callable[..., Any]:
     try:
         found = functools.reduce(getattr, function.split("."), module)
     except AttributeError:
-        hint = nearest(function, _callables(module))
+        hint = did_you_mean(function, _callables(module))
         raise TacitError(
             "task.code-no-function", module=module_name, function=function, hint=hint
         ) from None
@@ -156,7 +150,7 @@ def _module_hint(missing: str) -> str:
     parent, _, _ = missing.rpartition(".")
     folders = getattr(sys.modules.get(parent), "__path__", []) if parent else None
     prefix = f"{parent}." if parent else ""
-    return nearest(missing, [found.name for found in pkgutil.iter_modules(folders, prefix)])
+    return did_you_mean(missing, [found.name for found in pkgutil.iter_modules(folders, prefix)])
 
 
 def _digest(name: str, target: Callable[..., Any]) -> str:

@@ -10,9 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, final
 
-import numpy as np
-
-from tacit.base.errors import TacitError
 from tacit.base.vector import Layout, Vector
 from tacit.learn.algorithm import (
     Aggregate,
@@ -23,6 +20,10 @@ from tacit.learn.algorithm import (
     State,
     Steps,
 )
+from tacit.learn.descent import arranged, check_descent, descending, kept, recalled
+from tacit.learn.optimiser import AnyOptimiser
+from tacit.learn.rate import AnySchedule
+from tacit.learn.settings import positive, whole
 
 
 @final
@@ -40,23 +41,36 @@ class FedAvg:
     server_lr: float = 1.0
     momentum: float = 0.0
     shuffle: bool = True
+    optimiser: AnyOptimiser | None = None
+    schedule: AnySchedule | None = None
 
     source = "McMahan et al. 2017, Algorithm 1; Hsu et al. 2019, section 4 (server momentum)"
 
     def __post_init__(self) -> None:
         check_local_steps(self.lr, self.epochs, self.batch, self.steps)
+        check_descent(self.local_momentum, self.optimiser)
         positive("server_lr", self.server_lr)
 
     def build(self) -> Algorithm:
         """The pure functions."""
         local = Steps(
-            self.lr, self.batch, self.epochs, self.steps, self.local_momentum, self.shuffle
+            self.lr,
+            self.batch,
+            self.epochs,
+            self.steps,
+            self.local_momentum,
+            self.shuffle,
+            self.optimiser,
+            self.schedule,
         )
-        return Algorithm(start, offer, visit_by(local), self._apply)
+        return descending(Algorithm(start, offer, visit_by(local), self._apply), local)
 
     def _apply(self, state: State, found: Aggregate, layout: Layout) -> State:
-        velocity = self.momentum * state["velocity"] + found.mean[: layout.trained]
-        params = moved(state["params"], self.server_lr * velocity, found, layout)
+        velocity = found.mean[: layout.trained]
+        if self.momentum:
+            velocity = self.momentum * state["velocity"] + velocity
+        step = velocity if self.server_lr == 1.0 else self.server_lr * velocity
+        params = moved(state["params"], step, found, layout)
         return {"params": params, "velocity": velocity}
 
 
@@ -69,14 +83,28 @@ def fedavg(
     server_lr: float = 1.0,
     momentum: float = 0.0,
     shuffle: bool = True,
+    optimiser: AnyOptimiser | None = None,
+    schedule: AnySchedule | None = None,
 ) -> FedAvg:
     """Federated averaging.
 
     `lr`, `epochs` (or exactly `steps` minibatch steps), `batch` (0: all records) and
     `local_momentum` rule the client's SGD; `server_lr` and `momentum` the coordinator's step
-    (FedAvgM).
+    (FedAvgM). `optimiser` takes the place of the client's SGD (`tacit.adam()`, ...), `schedule`
+    multiplies its learning rate (`tacit.cosine(...)`, ...).
     """
-    return FedAvg(lr, epochs, batch, steps, local_momentum, server_lr, momentum, shuffle)
+    return FedAvg(
+        lr,
+        epochs,
+        batch,
+        steps,
+        local_momentum,
+        server_lr,
+        momentum,
+        shuffle,
+        optimiser,
+        schedule,
+    )
 
 
 def start(params: Vector) -> State:
@@ -107,16 +135,21 @@ def visit_by(local: Steps) -> Any:
 
     def visit(received: Offer, memory: Any, home: Local) -> tuple[Contribution, Any]:
         before = received["params"]
-        after = home.train(before, local)
-        return Contribution(change(before, after.params, home), 1.0, after.loss), memory
+        own, (begun,) = recalled(local, memory)
+        after = home.train(before, arranged(local, received, begun))
+        update = change(before, after.params, home, spare=True)
+        return Contribution(update, 1.0, after.loss), kept(local, own, after)
 
     return visit
 
 
-def change(before: Vector, after: Vector, home: Local) -> Vector:
-    """What is sent: after - before on trained coordinates, the buffers themselves."""
-    update = after - before
-    update[..., home.trained :] = after[..., home.trained :]
+def change(before: Vector, after: Vector, home: Local, *, spare: bool = False) -> Vector:
+    """What is sent: after - before on trained coordinates, the buffers themselves.
+
+    With `spare` the memory of `after` is taken for it.
+    """
+    update = after if spare else after.copy()
+    update[..., : home.trained] -= before[..., : home.trained]
     return update
 
 
@@ -124,25 +157,4 @@ def check_local_steps(lr: float, epochs: int, batch: int, steps: int) -> None:
     """Refuse local settings that mean nothing."""
     positive("lr", lr)
     for name, value, least in (("epochs", epochs, 1), ("batch", batch, 0), ("steps", steps, 0)):
-        if value < least:
-            raise TacitError(
-                "task.setting", name=name, value=value, rule=f"a whole number from {least}"
-            )
-
-
-def positive(name: str, value: float) -> None:
-    """Refuse a setting that is not a positive, finite number."""
-    if not (np.isfinite(value) and value > 0):
-        raise TacitError("task.setting", name=name, value=value, rule="a positive number")
-
-
-def not_negative(name: str, value: float) -> None:
-    """Refuse a setting that is negative or not finite."""
-    if not (np.isfinite(value) and value >= 0):
-        raise TacitError("task.setting", name=name, value=value, rule="zero or more")
-
-
-def fraction(name: str, value: float) -> None:
-    """Refuse a setting that is not in [0, 1)."""
-    if not 0 <= value < 1:
-        raise TacitError("task.setting", name=name, value=value, rule="in [0, 1)")
+        whole(name, value, least)

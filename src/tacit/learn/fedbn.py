@@ -11,7 +11,9 @@ from typing import ClassVar, final
 
 from tacit.learn.algorithm import Algorithm, Need
 from tacit.learn.fedavg import FedAvg
+from tacit.learn.optimiser import AnyOptimiser
 from tacit.learn.personal import NORMS
+from tacit.learn.rate import AnySchedule
 
 
 @final
@@ -27,6 +29,8 @@ class FedBN:
     steps: int = 0
     local_momentum: float = 0.0
     shuffle: bool = True
+    optimiser: AnyOptimiser | None = None
+    schedule: AnySchedule | None = None
 
     source = "Li et al. 2021 (FedBN), Algorithm 1"
 
@@ -46,6 +50,8 @@ class FedBN:
             self.steps,
             self.local_momentum,
             shuffle=self.shuffle,
+            optimiser=self.optimiser,
+            schedule=self.schedule,
         )
 
 
@@ -56,6 +62,8 @@ def fedbn(
     steps: int = 0,
     local_momentum: float = 0.0,
     shuffle: bool = True,
+    optimiser: AnyOptimiser | None = None,
+    schedule: AnySchedule | None = None,
 ) -> FedBN:
     """FedAvg with every client's own batch normalisation; the settings are those of `fedavg`."""
-    return FedBN(lr, epochs, batch, steps, local_momentum, shuffle)
+    return FedBN(lr, epochs, batch, steps, local_momentum, shuffle, optimiser, schedule)

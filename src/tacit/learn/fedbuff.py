@@ -19,6 +19,8 @@ from typing import ClassVar, final
 
 from tacit.learn.algorithm import Algorithm, Need
 from tacit.learn.fedavg import FedAvg
+from tacit.learn.optimiser import AnyOptimiser
+from tacit.learn.rate import AnySchedule
 
 
 @final
@@ -36,6 +38,8 @@ class FedBuff:
     server_lr: float = 1.0
     momentum: float = 0.0
     shuffle: bool = True
+    optimiser: AnyOptimiser | None = None
+    schedule: AnySchedule | None = None
 
     source = "Nguyen et al. 2022, Algorithm 1"
 
@@ -44,7 +48,8 @@ class FedBuff:
 
     def build(self) -> Algorithm:
         """FedAvg's two steps; the rest is the round's."""
-        return self._steps().build()._replace(needs=frozenset({Need.STALENESS}))
+        base = self._steps().build()
+        return base._replace(needs=base.needs | {Need.STALENESS})
 
     def _steps(self) -> FedAvg:
         return FedAvg(
@@ -56,6 +61,8 @@ class FedBuff:
             self.server_lr,
             self.momentum,
             self.shuffle,
+            self.optimiser,
+            self.schedule,
         )
 
 
@@ -68,6 +75,19 @@ def fedbuff(
     server_lr: float = 1.0,
     momentum: float = 0.0,
     shuffle: bool = True,
+    optimiser: AnyOptimiser | None = None,
+    schedule: AnySchedule | None = None,
 ) -> FedBuff:
     """FedBuff, for `cohort=tacit.buffered(...)`. The settings are those of `fedavg`."""
-    return FedBuff(lr, epochs, batch, steps, local_momentum, server_lr, momentum, shuffle)
+    return FedBuff(
+        lr,
+        epochs,
+        batch,
+        steps,
+        local_momentum,
+        server_lr,
+        momentum,
+        shuffle,
+        optimiser,
+        schedule,
+    )

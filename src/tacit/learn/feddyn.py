@@ -23,7 +23,11 @@ from tacit.learn.algorithm import (
     State,
     Steps,
 )
-from tacit.learn.fedavg import change, check_local_steps, moved, offer, positive
+from tacit.learn.descent import arranged, descending, kept, recalled
+from tacit.learn.fedavg import change, check_local_steps, moved, offer
+from tacit.learn.optimiser import AnyOptimiser
+from tacit.learn.rate import AnySchedule
+from tacit.learn.settings import positive
 
 
 @final
@@ -39,6 +43,8 @@ class FedDyn:
     batch: int = 32
     steps: int = 0
     shuffle: bool = True
+    optimiser: AnyOptimiser | None = None
+    schedule: AnySchedule | None = None
 
     source = "Acar et al. 2021, Algorithm 1 (FedDyn)"
 
@@ -48,21 +54,35 @@ class FedDyn:
 
     def build(self) -> Algorithm:
         """The pure functions; memory is the client's gradient g_i (trained,)."""
-        return Algorithm(_start, offer, self._visit, self._apply, needs=frozenset({Need.MEMORY}))
+        needs = frozenset({Need.MEMORY})
+        algorithm = Algorithm(_start, offer, self._visit, self._apply, needs=needs)
+        return descending(algorithm, self._local)
+
+    @property
+    def _local(self) -> Steps:
+        return Steps(
+            self.lr,
+            self.batch,
+            self.epochs,
+            self.steps,
+            shuffle=self.shuffle,
+            optimiser=self.optimiser,
+            schedule=self.schedule,
+        )
 
     def _visit(self, received: Offer, memory: Any, home: Local) -> tuple[Contribution, Any]:
         before = received["params"]
         anchor = before[..., : home.trained]
-        own = np.zeros_like(anchor) if memory is None else memory
+        held, (begun,) = recalled(self._local, memory)
+        own = np.zeros_like(anchor) if held is None else held
 
         def rule(gradient: Vector, params: Vector) -> Vector:
             return gradient - own + self.alpha * (params - anchor)
 
-        local = Steps(self.lr, self.batch, self.epochs, self.steps, shuffle=self.shuffle)
-        after = home.train(before, local, rule)
+        after = home.train(before, arranged(self._local, received, begun), rule)
         update = change(before, after.params, home)
-        kept = own - self.alpha * update[..., : home.trained]
-        return Contribution(update, 1.0, after.loss), kept
+        last = own - self.alpha * update[..., : home.trained]
+        return Contribution(update, 1.0, after.loss), kept(self._local, last, after)
 
     def _apply(self, state: State, found: Aggregate, layout: Layout) -> State:
         mean = found.mean[: layout.trained]
@@ -78,9 +98,15 @@ def feddyn(
     batch: int = 32,
     steps: int = 0,
     shuffle: bool = True,
+    optimiser: AnyOptimiser | None = None,
+    schedule: AnySchedule | None = None,
 ) -> FedDyn:
-    """Dynamic regularisation of weight `alpha`; clients should come close to their own minimum."""
-    return FedDyn(lr, alpha, epochs, batch, steps, shuffle)
+    """Dynamic regularisation of weight `alpha`; clients should come close to their own minimum.
+
+    How they get there is up to them (the paper's local step is an argmin), so any `optimiser` and
+    `schedule` will do.
+    """
+    return FedDyn(lr, alpha, epochs, batch, steps, shuffle, optimiser, schedule)
 
 
 def _start(params: Vector) -> State:

@@ -25,7 +25,17 @@ from tacit.learn.algorithm import (
     State,
     Steps,
 )
-from tacit.learn.fedavg import change, check_local_steps, fraction, moved, offer, start_plain
+from tacit.learn.descent import arranged, descending, refuse_descent
+from tacit.learn.fedavg import change, check_local_steps, moved, offer, start_plain
+from tacit.learn.optimiser import AnyOptimiser
+from tacit.learn.rate import AnySchedule
+from tacit.learn.settings import fraction
+
+WHY_SGD = (
+    "it divides by |a_i|_1, the gradients that an update holds, which is known for "
+    "SGD with one learning rate"
+)
+"""Why it needs plain SGD, in one clause."""
 
 
 @final
@@ -41,10 +51,13 @@ class FedNova:
     local_momentum: float = 0.0
     most: int = 0
     shuffle: bool = True
+    optimiser: AnyOptimiser | None = None
+    schedule: AnySchedule | None = None
 
     source = "Wang et al. 2020, section 4 (FedNova), a_i of SGD with momentum"
 
     def __post_init__(self) -> None:
+        refuse_descent("fednova", WHY_SGD, self.optimiser, self.schedule)
         check_local_steps(self.lr, self.epochs, self.batch, 0)
         fraction("local_momentum", self.local_momentum)
         if self.most < 0:
@@ -55,7 +68,19 @@ class FedNova:
         """The pure functions."""
         limit = self._limit
         held = Block("steps", 1, Kind.AVERAGE, Bound(limit, limit), limit)
-        return Algorithm(start_plain, offer, self._visit, _apply, extra=(held,))
+        algorithm = Algorithm(start_plain, offer, self._visit, _apply, extra=(held,))
+        return descending(algorithm, self._local)
+
+    @property
+    def _local(self) -> Steps:
+        return Steps(
+            self.lr,
+            self.batch,
+            self.epochs,
+            momentum=self.local_momentum,
+            shuffle=self.shuffle,
+            schedule=self.schedule,
+        )
 
     @property
     def _limit(self) -> float:
@@ -63,8 +88,7 @@ class FedNova:
 
     def _visit(self, received: Offer, memory: Any, home: Local) -> tuple[Contribution, Any]:
         before, momentum = received["params"], self.local_momentum
-        local = Steps(self.lr, self.batch, self.epochs, 0, momentum, self.shuffle)
-        after = home.train(before, local)
+        after = home.train(before, arranged(self._local, received))
         held = gradients(after.steps, momentum)
         update = change(before, after.params, home)
         update[..., : home.trained] /= held[..., None]
@@ -79,12 +103,16 @@ def fednova(
     local_momentum: float = 0.0,
     most: int = 0,
     shuffle: bool = True,
+    optimiser: AnyOptimiser | None = None,
+    schedule: AnySchedule | None = None,
 ) -> FedNova:
     """Normalised averaging for clients that take unequal numbers of steps.
 
     `most` bounds the reported steps of a client, which noise and secure sums need (0: no bound).
+
+    A `schedule` may go over rounds; over steps, or an `optimiser`, is refused (see `WHY_SGD`).
     """
-    return FedNova(lr, epochs, batch, local_momentum, most, shuffle)
+    return FedNova(lr, epochs, batch, local_momentum, most, shuffle, optimiser, schedule)
 
 
 def gradients(steps: Any, momentum: float) -> Any:

@@ -2,7 +2,8 @@
 
 Reddi, Charles, Zaheer, Garrett, Rush, Konecny, Kumar, McMahan, ICLR 2021, Algorithm 2: clients
 run SGD as in FedAvg, the coordinator takes an adaptive step along the mean update. The three
-differ in one line, how the second moment follows the squared update.
+differ in one line, how the second moment follows the squared update. `optimiser` and `schedule` are
+the clients', as in FedAvg; the settings of the coordinator's step have their own names.
 """
 
 from __future__ import annotations
@@ -15,7 +16,11 @@ import numpy as np
 
 from tacit.base.vector import Layout, Vector
 from tacit.learn.algorithm import Aggregate, Algorithm, State, Steps
-from tacit.learn.fedavg import check_local_steps, fraction, moved, offer, positive, visit_by
+from tacit.learn.descent import descending
+from tacit.learn.fedavg import check_local_steps, moved, offer, visit_by
+from tacit.learn.optimiser import AnyOptimiser
+from tacit.learn.rate import AnySchedule
+from tacit.learn.settings import fraction, positive
 
 Second = Callable[[Vector, Vector], Vector]
 """The new second moment from the old one and the squared update."""
@@ -36,6 +41,8 @@ class FedAdagrad:
     beta1: float = 0.0
     tau: float = 1e-3
     shuffle: bool = True
+    optimiser: AnyOptimiser | None = None
+    schedule: AnySchedule | None = None
 
     source = "Reddi et al. 2021, Algorithm 2 (FedAdagrad)"
 
@@ -63,6 +70,8 @@ class FedAdam:
     beta2: float = 0.99
     tau: float = 1e-3
     shuffle: bool = True
+    optimiser: AnyOptimiser | None = None
+    schedule: AnySchedule | None = None
 
     source = "Reddi et al. 2021, Algorithm 2 (FedAdam)"
 
@@ -91,6 +100,8 @@ class FedYogi:
     beta2: float = 0.99
     tau: float = 1e-3
     shuffle: bool = True
+    optimiser: AnyOptimiser | None = None
+    schedule: AnySchedule | None = None
 
     source = "Reddi et al. 2021, Algorithm 2 (FedYogi)"
 
@@ -114,12 +125,14 @@ def fedadagrad(
     beta1: float = 0.0,
     tau: float = 1e-3,
     shuffle: bool = True,
+    optimiser: AnyOptimiser | None = None,
+    schedule: AnySchedule | None = None,
 ) -> FedAdagrad:
     """FedAvg's clients, Adagrad at the coordinator; `tau` is the paper's degree of adaptivity."""
-    return FedAdagrad(lr, server_lr, epochs, batch, steps, beta1, tau, shuffle)
+    return FedAdagrad(lr, server_lr, epochs, batch, steps, beta1, tau, shuffle, optimiser, schedule)
 
 
-def fedadam(
+def fedadam(  # noqa: PLR0913  # one argument a setting
     lr: float,
     server_lr: float = 0.01,
     epochs: int = 1,
@@ -129,12 +142,16 @@ def fedadam(
     beta2: float = 0.99,
     tau: float = 1e-3,
     shuffle: bool = True,
+    optimiser: AnyOptimiser | None = None,
+    schedule: AnySchedule | None = None,
 ) -> FedAdam:
     """FedAvg's clients, Adam at the coordinator; `tau` is the paper's degree of adaptivity."""
-    return FedAdam(lr, server_lr, epochs, batch, steps, beta1, beta2, tau, shuffle)
+    return FedAdam(
+        lr, server_lr, epochs, batch, steps, beta1, beta2, tau, shuffle, optimiser, schedule
+    )
 
 
-def fedyogi(
+def fedyogi(  # noqa: PLR0913  # one argument a setting
     lr: float,
     server_lr: float = 0.01,
     epochs: int = 1,
@@ -144,9 +161,13 @@ def fedyogi(
     beta2: float = 0.99,
     tau: float = 1e-3,
     shuffle: bool = True,
+    optimiser: AnyOptimiser | None = None,
+    schedule: AnySchedule | None = None,
 ) -> FedYogi:
     """FedAvg's clients, Yogi at the coordinator; `tau` is the paper's degree of adaptivity."""
-    return FedYogi(lr, server_lr, epochs, batch, steps, beta1, beta2, tau, shuffle)
+    return FedYogi(
+        lr, server_lr, epochs, batch, steps, beta1, beta2, tau, shuffle, optimiser, schedule
+    )
 
 
 def _adaptive(spec: FedAdagrad | FedAdam | FedYogi, second: Second) -> Algorithm:
@@ -162,8 +183,16 @@ def _adaptive(spec: FedAdagrad | FedAdam | FedYogi, second: Second) -> Algorithm
         step = spec.server_lr * m / (np.sqrt(v) + spec.tau)
         return {"params": moved(state["params"], step, found, layout), "m": m, "v": v}
 
-    local = Steps(spec.lr, spec.batch, spec.epochs, spec.steps, shuffle=spec.shuffle)
-    return Algorithm(start, offer, visit_by(local), apply)
+    local = Steps(
+        spec.lr,
+        spec.batch,
+        spec.epochs,
+        spec.steps,
+        shuffle=spec.shuffle,
+        optimiser=spec.optimiser,
+        schedule=spec.schedule,
+    )
+    return descending(Algorithm(start, offer, visit_by(local), apply), local)
 
 
 def _check(spec: FedAdagrad | FedAdam | FedYogi) -> None:

@@ -11,7 +11,9 @@ from typing import ClassVar, final
 
 from tacit.learn.algorithm import Algorithm, Need
 from tacit.learn.fedavg import FedAvg
+from tacit.learn.optimiser import AnyOptimiser
 from tacit.learn.personal import check_patterns
+from tacit.learn.rate import AnySchedule
 
 
 @final
@@ -28,6 +30,8 @@ class FedPer:
     steps: int = 0
     local_momentum: float = 0.0
     shuffle: bool = True
+    optimiser: AnyOptimiser | None = None
+    schedule: AnySchedule | None = None
 
     source = "Arivazhagan et al. 2019, Algorithms 1 and 2"
 
@@ -48,6 +52,8 @@ class FedPer:
             self.steps,
             self.local_momentum,
             shuffle=self.shuffle,
+            optimiser=self.optimiser,
+            schedule=self.schedule,
         )
 
 
@@ -59,12 +65,24 @@ def fedper(
     steps: int = 0,
     local_momentum: float = 0.0,
     shuffle: bool = True,
+    optimiser: AnyOptimiser | None = None,
+    schedule: AnySchedule | None = None,
 ) -> FedPer:
     """FedAvg of the base layers; `personal` names the tensors that stay at home ("head.*").
 
     The other settings are those of `fedavg`.
     """
-    return FedPer(lr, as_patterns(personal), epochs, batch, steps, local_momentum, shuffle)
+    return FedPer(
+        lr,
+        as_patterns(personal),
+        epochs,
+        batch,
+        steps,
+        local_momentum,
+        shuffle,
+        optimiser,
+        schedule,
+    )
 
 
 def as_patterns(personal: tuple[str, ...] | str) -> tuple[str, ...]:

@@ -19,7 +19,11 @@ from tacit.learn.algorithm import (
     State,
     Steps,
 )
-from tacit.learn.fedavg import change, check_local_steps, moved, not_negative, offer, start_plain
+from tacit.learn.descent import arranged, check_descent, descending, kept, recalled
+from tacit.learn.fedavg import change, check_local_steps, moved, offer, start_plain
+from tacit.learn.optimiser import AnyOptimiser
+from tacit.learn.rate import AnySchedule
+from tacit.learn.settings import not_negative
 
 
 @final
@@ -36,16 +40,32 @@ class FedProx:
     steps: int = 0
     local_momentum: float = 0.0
     shuffle: bool = True
+    optimiser: AnyOptimiser | None = None
+    schedule: AnySchedule | None = None
 
     source = "Li et al. 2020, Algorithm 2 (FedProx)"
 
     def __post_init__(self) -> None:
         check_local_steps(self.lr, self.epochs, self.batch, self.steps)
+        check_descent(self.local_momentum, self.optimiser)
         not_negative("mu", self.mu)
 
     def build(self) -> Algorithm:
         """The pure functions."""
-        return Algorithm(start_plain, offer, self._visit, _apply)
+        return descending(Algorithm(start_plain, offer, self._visit, _apply), self._local)
+
+    @property
+    def _local(self) -> Steps:
+        return Steps(
+            self.lr,
+            self.batch,
+            self.epochs,
+            self.steps,
+            self.local_momentum,
+            self.shuffle,
+            self.optimiser,
+            self.schedule,
+        )
 
     def _visit(self, received: Offer, memory: Any, home: Local) -> tuple[Contribution, Any]:
         before = received["params"]
@@ -54,11 +74,10 @@ class FedProx:
         def rule(gradient: Vector, params: Vector) -> Vector:
             return gradient + self.mu * (params - anchor)
 
-        local = Steps(
-            self.lr, self.batch, self.epochs, self.steps, self.local_momentum, self.shuffle
-        )
-        after = home.train(before, local, rule)
-        return Contribution(change(before, after.params, home), 1.0, after.loss), memory
+        own, (begun,) = recalled(self._local, memory)
+        after = home.train(before, arranged(self._local, received, begun), rule)
+        update = change(before, after.params, home)
+        return Contribution(update, 1.0, after.loss), kept(self._local, own, after)
 
 
 def fedprox(
@@ -69,9 +88,14 @@ def fedprox(
     steps: int = 0,
     local_momentum: float = 0.0,
     shuffle: bool = True,
+    optimiser: AnyOptimiser | None = None,
+    schedule: AnySchedule | None = None,
 ) -> FedProx:
-    """FedAvg with a proximal term of weight `mu` at the clients; `mu=0` is FedAvg."""
-    return FedProx(lr, mu, epochs, batch, steps, local_momentum, shuffle)
+    """FedAvg with a proximal term of weight `mu` at the clients; `mu=0` is FedAvg.
+
+    The term is part of the gradient that an `optimiser` sees.
+    """
+    return FedProx(lr, mu, epochs, batch, steps, local_momentum, shuffle, optimiser, schedule)
 
 
 def _apply(state: State, found: Aggregate, layout: Layout) -> State:

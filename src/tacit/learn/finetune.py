@@ -15,7 +15,10 @@ import numpy as np
 from tacit.base.errors import TacitError
 from tacit.base.vector import Vector
 from tacit.learn.algorithm import Algorithm, Device, Offer, Steps
-from tacit.learn.fedavg import FedAvg, positive
+from tacit.learn.fedavg import FedAvg
+from tacit.learn.optimiser import AnyOptimiser
+from tacit.learn.rate import AnySchedule
+from tacit.learn.settings import positive
 
 
 @final
@@ -34,6 +37,8 @@ class FineTune:
     held_out: float = 0.2
     local_momentum: float = 0.0
     shuffle: bool = True
+    optimiser: AnyOptimiser | None = None
+    schedule: AnySchedule | None = None
 
     source = "Wang et al. 2019, sections 2 and 3"
 
@@ -61,6 +66,8 @@ class FineTune:
             self.steps,
             self.local_momentum,
             shuffle=self.shuffle,
+            optimiser=self.optimiser,
+            schedule=self.schedule,
         )
 
     def _model(self, received: Offer, memory: Any, home: Device) -> Vector:
@@ -70,15 +77,19 @@ class FineTune:
             return common
         fit, check = home.held_out(self.held_out)
         model, losses = common, [check.evaluate(common).mean_loss]
-        one = Steps(self.own_lr or self.lr, self.batch, shuffle=self.shuffle)
+        one = Steps(
+            self.own_lr or self.lr, self.batch, shuffle=self.shuffle, optimiser=self.optimiser
+        )
+        moments = None
         for _ in range(self.own_epochs):
-            model = fit.train(model, one).params
+            trained = fit.train(model, replace(one, begun=moments))
+            model, moments = trained.params, trained.moments
             losses.append(check.evaluate(model).mean_loss)
         passes = int(np.argmin(losses))
         return home.train(common, replace(one, epochs=passes)).params if passes else common
 
 
-def finetune(
+def finetune(  # noqa: PLR0913  # one argument a setting
     lr: float,
     epochs: int = 1,
     batch: int = 32,
@@ -88,11 +99,26 @@ def finetune(
     held_out: float = 0.2,
     local_momentum: float = 0.0,
     shuffle: bool = True,
+    optimiser: AnyOptimiser | None = None,
+    schedule: AnySchedule | None = None,
 ) -> FineTune:
     """FedAvg, then each client's own passes over its records, as many as prove useful.
 
     Up to `own_epochs` passes at `own_lr` (0: as `lr`); the best number of passes, none included,
     is found on `held_out` of the client's records. Nothing of it leaves the client. The other
-    settings are those of `fedavg`.
+    settings are those of `fedavg`; an `optimiser` serves both, always fresh for the client's own
+    passes, and a `schedule` the rounds alone.
     """
-    return FineTune(lr, epochs, batch, steps, own_lr, own_epochs, held_out, local_momentum, shuffle)
+    return FineTune(
+        lr,
+        epochs,
+        batch,
+        steps,
+        own_lr,
+        own_epochs,
+        held_out,
+        local_momentum,
+        shuffle,
+        optimiser,
+        schedule,
+    )

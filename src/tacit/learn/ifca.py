@@ -31,7 +31,11 @@ from tacit.learn.algorithm import (
     State,
     Steps,
 )
-from tacit.learn.fedavg import change, check_local_steps, positive
+from tacit.learn.descent import arranged, descending
+from tacit.learn.fedavg import change, check_local_steps
+from tacit.learn.optimiser import AnyOptimiser
+from tacit.learn.rate import AnySchedule
+from tacit.learn.settings import positive
 
 
 @final
@@ -50,6 +54,8 @@ class IFCA:
     seed: int = 0
     least: float = 1e-6
     shuffle: bool = True
+    optimiser: AnyOptimiser | None = None
+    schedule: AnySchedule | None = None
 
     source = "Ghosh et al. 2020, Algorithm 1, option II (IFCA, model averaging)"
 
@@ -60,12 +66,15 @@ class IFCA:
         if self.clusters < 2:
             rule = "a whole number from 2"
             raise TacitError("task.setting", name="clusters", value=self.clusters, rule=rule)
+        if self.optimiser is not None and self.optimiser.keep:
+            rule = "False: another round may train another model"
+            raise TacitError("task.setting", name="keep", value=True, rule=rule)
 
     def build(self) -> Algorithm:
         """The pure functions."""
         bound = Bound(math.sqrt(2), 1.0)
         chosen = Block("chosen", self.clusters, Kind.AVERAGE, bound, 1.0)
-        return Algorithm(
+        algorithm = Algorithm(
             self._start,
             self._offer,
             self._visit,
@@ -73,6 +82,19 @@ class IFCA:
             extra=(chosen,),
             model=self._model,
             width=self.clusters,
+        )
+        return descending(algorithm, self._local)
+
+    @property
+    def _local(self) -> Steps:
+        return Steps(
+            self.lr,
+            self.batch,
+            self.epochs,
+            self.steps,
+            shuffle=self.shuffle,
+            optimiser=self.optimiser,
+            schedule=self.schedule,
         )
 
     def _start(self, params: Vector) -> State:
@@ -91,8 +113,7 @@ class IFCA:
 
     def _visit(self, received: Offer, memory: Any, home: Local) -> tuple[Contribution, Any]:
         before, one_hot = self._chosen(received, home)
-        local = Steps(self.lr, self.batch, self.epochs, self.steps, shuffle=self.shuffle)
-        after = home.train(before, local)
+        after = home.train(before, arranged(self._local, received))
         update = _placed(change(before, after.params, home), one_hot, home.trained)
         return Contribution(update, 1.0, after.loss, {"chosen": one_hot.astype(float)}), memory
 
@@ -121,7 +142,7 @@ class IFCA:
         return _state(models[np.argsort(-shares, kind="stable")])
 
 
-def ifca(
+def ifca(  # noqa: PLR0913  # one argument a setting
     lr: float,
     clusters: int,
     epochs: int = 1,
@@ -131,6 +152,8 @@ def ifca(
     seed: int = 0,
     least: float = 1e-6,
     shuffle: bool = True,
+    optimiser: AnyOptimiser | None = None,
+    schedule: AnySchedule | None = None,
 ) -> IFCA:
     """`clusters` models; each client trains the one that fits its records best.
 
@@ -139,7 +162,9 @@ def ifca(
     apart. A cluster that holds less than the part `least` of a round's weights keeps its model;
     under noise, give the part of one client.
     """
-    return IFCA(lr, clusters, epochs, batch, steps, spread, seed, least, shuffle)
+    return IFCA(
+        lr, clusters, epochs, batch, steps, spread, seed, least, shuffle, optimiser, schedule
+    )
 
 
 def _state(models: Rows) -> State:

@@ -22,8 +22,9 @@ from tacit.base.vector import Layout, Tensor, Vector
 from tacit.learn.algorithm import Aggregate, Algorithm, State
 from tacit.learn.contract import DataContract, check_examples
 from tacit.learn.examples import Examples
-from tacit.learn.fedavg import offer, positive, start_plain
+from tacit.learn.fedavg import offer, start_plain
 from tacit.learn.fedsgd import visit
+from tacit.learn.settings import positive
 from tacit.learn.task import NO_CLASSES, Gradient, Tallies, clip_factors
 
 Array = npt.NDArray[Any]

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from tacit.base.key import Key
 from tacit.base.vector import Vector
 from tacit.learn.algorithm import Contribution, Rule, Step, Steps, Trained
+from tacit.learn.descent import Descent
 from tacit.learn.examples import Examples
 from tacit.learn.personal import Split
 from tacit.learn.represent import PullBeside, representing
@@ -63,21 +64,20 @@ class Home:
     ) -> Trained:
         """Minibatch SGD with momentum; McMahan et al. 2017, Algorithm 1, ClientUpdate.
 
-        `grad` stands in for the task's own.
+        Or another optimiser, as `steps` say; `grad` stands in for the task's own.
         """
         grad = grad or self.task.grad
         params = params.copy()
         weights, buffers = params[: self.trained], params[self.trained :]
-        velocity: Any = 0.0
+        descent = Descent.of(steps, weights, steps.count(self.held.count))
         losses = []
         for step, rows in enumerate(_batches(self.held.count, steps, self.key / "order")):
             gradient = grad(params, self.held.take(rows), self.key / "step" / step)
             direction = rule(gradient.trained, weights) if rule else gradient.trained
-            velocity = steps.momentum * velocity + direction if steps.momentum else direction
-            weights -= steps.lr * velocity
+            descent.move(step, direction)
             buffers[...] = gradient.buffers
             losses.append(gradient.loss)
-        return Trained(params, len(losses), float(np.mean(losses)))
+        return Trained(params, len(losses), float(np.mean(losses)), descent.moments)
 
     def train_pulled(
         self, params: Vector, steps: Steps, layer: str, others: Sequence[Vector], pull: PullBeside

@@ -28,16 +28,12 @@ from tacit.learn.algorithm import (
     State,
     Steps,
 )
-from tacit.learn.fedavg import (
-    change,
-    check_local_steps,
-    moved,
-    not_negative,
-    offer,
-    positive,
-    start_plain,
-)
+from tacit.learn.descent import arranged, check_descent, descending, kept, recalled
+from tacit.learn.fedavg import change, check_local_steps, moved, offer, start_plain
+from tacit.learn.optimiser import AnyOptimiser
+from tacit.learn.rate import AnySchedule
 from tacit.learn.represent import Contrasting
+from tacit.learn.settings import not_negative, positive
 
 Array = npt.NDArray[Any]
 
@@ -61,30 +57,46 @@ class Moon:
     steps: int = 0
     local_momentum: float = 0.0
     shuffle: bool = True
+    optimiser: AnyOptimiser | None = None
+    schedule: AnySchedule | None = None
 
     source = "Li, He, Song 2021, Algorithm 1 (MOON)"
 
     def __post_init__(self) -> None:
         check_local_steps(self.lr, self.epochs, self.batch, self.steps)
+        check_descent(self.local_momentum, self.optimiser)
         not_negative("mu", self.mu)
         positive("temperature", self.temperature)
 
     def build(self) -> Algorithm:
         """The pure functions; memory is the client's last model (dim,)."""
         needs = frozenset({Need.MEMORY, Need.REPRESENTATION})
-        return Algorithm(start_plain, offer, self._visit, _apply, needs=needs)
+        algorithm = Algorithm(start_plain, offer, self._visit, _apply, needs=needs)
+        return descending(algorithm, self._local)
+
+    @property
+    def _local(self) -> Steps:
+        return Steps(
+            self.lr,
+            self.batch,
+            self.epochs,
+            self.steps,
+            self.local_momentum,
+            self.shuffle,
+            self.optimiser,
+            self.schedule,
+        )
 
     def _visit(self, received: Offer, memory: Any, home: Local) -> tuple[Contribution, Any]:
         if not isinstance(home, Contrasting):
             raise TacitError("task.no-representation", task="block of clients")
         before = received["params"]
-        previous = before if memory is None else memory
-        local = Steps(
-            self.lr, self.batch, self.epochs, self.steps, self.local_momentum, self.shuffle
-        )
+        held, (begun,) = recalled(self._local, memory)
+        previous = before if held is None else held
+        local = arranged(self._local, received, begun)
         after = home.train_pulled(before, local, self.layer, (before, previous), self._pull)
         update = change(before, after.params, home)
-        return Contribution(update, 1.0, after.loss), after.params
+        return Contribution(update, 1.0, after.loss), kept(local, after.params, after)
 
     def _pull(self, z: Array, others: Sequence[Array]) -> tuple[Array, Array]:
         """mu * log(1 + e^((cos(z, previous) - cos(z, offered)) / tau)), and its derivative."""
@@ -95,7 +107,7 @@ class Moon:
         return self.mu * np.logaddexp(0.0, gap), slope[:, None] * (to_far - to_near)
 
 
-def moon(
+def moon(  # noqa: PLR0913  # one argument a setting
     lr: float,
     mu: float = 1.0,
     temperature: float = 0.5,
@@ -105,13 +117,27 @@ def moon(
     steps: int = 0,
     local_momentum: float = 0.0,
     shuffle: bool = True,
+    optimiser: AnyOptimiser | None = None,
+    schedule: AnySchedule | None = None,
 ) -> Moon:
     """Averaging with a contrastive loss of weight `mu` on the representation.
 
     `layer` names the module whose output is the representation (torch); empty: what the last
     layer receives.
     """
-    return Moon(lr, mu, temperature, layer, epochs, batch, steps, local_momentum, shuffle)
+    return Moon(
+        lr,
+        mu,
+        temperature,
+        layer,
+        epochs,
+        batch,
+        steps,
+        local_momentum,
+        shuffle,
+        optimiser,
+        schedule,
+    )
 
 
 def cosine(a: Array, b: Array) -> tuple[Array, Array]:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from tacit.base.vector import Layout, Rows, Vector
 from tacit.learn.examples import Examples
 from tacit.learn.losses import Loss
-from tacit.learn.schedule import Batch, Form
+from tacit.learn.schedule import Batch, Form, Loader
 from tacit.learn.task import clip_factors
 
 Array = npt.NDArray[Any]
@@ -30,6 +30,11 @@ class StackedNetwork:
     layout: Layout
     l2: float
     loss: Loss
+
+    @property
+    def touched(self) -> int:
+        """All of it."""
+        return self.layout.size
 
     def form(self, held: Examples) -> Form:
         """float64 features with a 1 behind them, labels as they are."""
@@ -60,6 +65,9 @@ class StackedNetwork:
             layers[i] -= np.matmul(inputs[i].swapaxes(1, 2), error)
             error = below
         return losses
+
+    def sgd_rows(self, params: Rows, loader: Loader, lr: float, alike: bool) -> None:
+        """Step by step: nothing here is shorter."""
 
     def clipped_rows(self, params: Rows, batch: Batch, clip: float) -> Rows:
         """Exact per-example clipping; with a penalty each example's gradient is written out."""

@@ -32,11 +32,15 @@ WINDOW = 2**25
 
 
 class Form(NamedTuple):
-    """How features and labels are laid out; `constant`: flat features, and a 1 behind them."""
+    """How features and labels are laid out; `constant`: flat features, and a 1 behind them.
+
+    `share`: the type of shares, which otherwise is that of floating features, or float64.
+    """
 
     x: np.dtype[Any]
     y: np.dtype[Any]
     constant: bool = False
+    share: np.dtype[Any] | None = None
 
 
 class Batch(NamedTuple):
@@ -184,24 +188,23 @@ class Loader:
         plan, (one, label) = self.schedule, self.held[0]
         clients, slots = plan.active[first], (last - first) * plan.width
         shape = (one[0].size + 1,) if self.form.constant else one.shape[1:]
-        every = self.space.array("x", (clients, slots, *shape), self.form.x)
+        x = self.space.array("x", (clients, slots, *shape), self.form.x)
         y = self.space.array("y", (clients, slots, *label.shape[1:]), self.form.y)
-        x = every
-        if self.form.constant:
-            x, every[..., -1] = every[..., :-1], 1
         for client in range(clients):
             self._fill(client, first, last, x[client], y[client])
-        return every, y, self._shares(first, last).reshape(clients, slots)
+        return x, y, self._shares(first, last).reshape(clients, slots)
 
     def _shares(self, first: int, last: int) -> Rows:
         """(clients, steps, width)."""
         plan = self.schedule
-        lengths, which = np.unique(
-            plan.lengths[: plan.active[first], first:last], return_inverse=True
-        )
+        every = plan.lengths[: plan.active[first], first:last]
+        if plan.width < every.size:
+            lengths, which = np.arange(plan.width + 1), every
+        else:
+            lengths, which = np.unique(every, return_inverse=True)
         real = np.arange(plan.width) < lengths[:, None]
         shares: Rows = real / np.maximum(lengths, 1)[:, None]
-        floats = self.form.x if self.form.x.kind == "f" else shares.dtype
+        floats = self.form.x if self.form.x.kind == "f" else self.form.share or shares.dtype
         return shares.astype(floats)[which]
 
     def _fill(self, client: int, first: int, last: int, x: Array, y: Array) -> None:
@@ -209,6 +212,9 @@ class Loader:
         plan, (records, labels) = self.schedule, self.held[client]
         width, count = plan.width, len(records)
         size, per_pass, total = plan.each[client]
+        features = x
+        if self.form.constant:
+            features, records = x[:, :-1], records.reshape(count, -1)
         step, end = first, min(last, total)
         while step < end:
             turn, within = divmod(step, per_pass)
@@ -219,8 +225,9 @@ class Loader:
                 rows = self.order(client, turn)[rows]
             at = (step - first) * width
             filled, over = at + stop - start, (after - first) * width
-            x[at:filled] = records[rows].reshape(-1, *x.shape[1:])
-            y[at:filled] = labels[rows]
+            features[at:filled], y[at:filled] = records[rows], labels[rows]
             if filled < over:
-                x[filled:over], y[filled:over] = 0, 0
+                features[filled:over], y[filled:over] = 0, 0
             step = after
+        if self.form.constant:
+            x[: (end - first) * width, -1] = 1

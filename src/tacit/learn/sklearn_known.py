@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from tacit.base.errors import TacitError
-from tacit.learn.code import nearest
+from tacit.base.nearest import did_you_mean
 from tacit.learn.losses import Sigmoid, Softmax, Squared
 from tacit.learn.sklearn_linear import HINGE, LOG, SQUARED_HINGE, Huber, ScoreLoss
 
@@ -139,7 +139,7 @@ def check_option(name: str, option: str, value: Any) -> None:
         return
     own = [*one.objective, *(["loss"] if len(one.losses) > 1 else [])]
     if option not in own:
-        hint = nearest(option, [*own, *one.solver])
+        hint = did_you_mean(option, [*own, *one.solver])
         raise TacitError("task.sklearn-option", name=name, option=option, hint=hint)
     if not _allowed(one, option, value):
         allowed = " or ".join(_choices(one, option))

@@ -7,8 +7,9 @@ alone, in the same order; only the arithmetic is done for many at once.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
+from itertools import count
 from typing import Any, Protocol, final, runtime_checkable
 
 import numpy as np
@@ -17,6 +18,7 @@ import numpy.typing as npt
 from tacit.base.key import Key
 from tacit.base.vector import Rows, Vector
 from tacit.learn.algorithm import Contribution, Rule, Step, Steps, Trained
+from tacit.learn.descent import Descent
 from tacit.learn.examples import Examples
 from tacit.learn.local import Home, RecordRule
 from tacit.learn.personal import Split
@@ -37,6 +39,11 @@ class StackedTask(Protocol):
     Answers a client's row as the task itself would alone, but for rounding.
     """
 
+    @property
+    def touched(self) -> int:
+        """Coordinates of a model that plain steps read and write again and again."""
+        ...
+
     def form(self, held: Examples) -> Form:
         """How features and labels are to be laid out."""
         ...
@@ -50,6 +57,14 @@ class StackedTask(Protocol):
 
     def step_rows(self, params: Rows, batch: Batch, lr: float) -> Vector:
         """One step of plain SGD on `params` in place, buffers included; returns the losses."""
+        ...
+
+    def sgd_rows(self, params: Rows, loader: Loader, lr: float, alike: bool) -> Vector | None:
+        """All steps of plain SGD on `params` in place; returns each client's sum of losses.
+
+        `alike`: they begin with the same model. None, and nothing done, where there is no shorter
+        way than step by step.
+        """
         ...
 
     def clipped_rows(self, params: Rows, batch: Batch, clip: float) -> Rows:
@@ -72,6 +87,7 @@ class StackedHome:
     """The data and compute of several clients, longest first; see `Local`.
 
     `keys` gives each client's own key by its place in the block; `space` is memory to work in.
+    `models` is memory for what `train` answers: it is used again by whoever gives it twice.
     """
 
     task: Task
@@ -81,6 +97,8 @@ class StackedHome:
     records: RecordRule | None
     split: Split
     space: Workspace
+    models: Workspace = field(default_factory=Workspace)
+    taken: Iterator[int] = field(default_factory=count)
 
     @cached_property
     def counts(self) -> npt.NDArray[np.int64]:
@@ -103,37 +121,43 @@ class StackedHome:
         return self.split.stays[: self.trained]
 
     def train(self, params: Vector, steps: Steps, rule: Rule | None = None) -> Trained:
-        """Minibatch SGD with momentum from `params`, (dim,) or (clients, dim)."""
+        """Minibatch SGD with momentum from `params`, (dim,) or (clients, dim); see `Home.train`."""
         schedule = Schedule(self.counts, steps)
-        params = self._rows(params)
-        every = self.loader(schedule).steps()
-        if rule is None and not steps.momentum:
-            losses = self._plain(params, every, steps.lr)
+        shape = (len(self.held), params.shape[-1])
+        alike = params.ndim == 1 or not params.strides[0]
+        rows = self.models.array(f"{next(self.taken)}", shape, params.dtype)
+        rows[...] = params
+        loader = self.loader(schedule)
+        descent = Descent.of(steps, rows[:, : self.trained], schedule.total)
+        if rule is None and descent.plain:
+            losses = self._plain(rows, loader, steps.lr, alike)
         else:
-            losses = self._ruled(params, every, steps, rule)
-        return Trained(params, schedule.total, _finite(losses) / schedule.total)
+            losses = self._ruled(rows, loader.steps(), descent, rule)
+        losses = _finite(losses) / schedule.total
+        return Trained(rows, schedule.total, losses, descent.moments)
 
-    def _plain(self, params: Rows, every: Iterator[list[Part]], lr: float) -> Vector:
+    def _plain(self, params: Rows, loader: Loader, lr: float, alike: bool) -> Vector:
+        at_once = self.stacked.sgd_rows(params, loader, lr, alike)
+        if at_once is not None:
+            return at_once
         losses = np.zeros(len(self.held))
-        for parts in every:
+        for parts in loader.steps():
             for rows, batch in parts:
                 losses[rows] += self.stacked.step_rows(params[rows], batch, lr)
         return losses
 
     def _ruled(
-        self, params: Rows, every: Iterator[list[Part]], steps: Steps, rule: Rule | None
+        self, params: Rows, every: Iterator[list[Part]], descent: Descent, rule: Rule | None
     ) -> Vector:
         """The rule sees the whole block, finished clients too, which it then does not move."""
         losses, weights = np.zeros(len(self.held)), params[:, : self.trained]
         gradients = np.zeros_like(weights)
-        velocity: Any = 0.0
-        for parts in every:
+        for step, parts in enumerate(every):
             for rows, batch in parts:
                 losses[rows] += self.stacked.grad_rows(params[rows], batch, gradients[rows])
             active = parts[-1].rows.stop
             direction = rule(gradients, weights) if rule else gradients
-            velocity = steps.momentum * velocity + direction if steps.momentum else direction
-            weights[:active] -= steps.lr * velocity[:active]
+            descent.move(step, direction, active)
         return losses
 
     def train_pulled(
@@ -147,7 +171,7 @@ class StackedHome:
             )
             for i, held in enumerate(self.held)
         ]
-        models, taken, losses = zip(*each, strict=True)
+        models, taken, losses, _ = zip(*each, strict=True)
         return Trained(np.stack(models), np.array(taken), np.array(losses))
 
     def batches(self, steps: Steps) -> Iterator[Step]:

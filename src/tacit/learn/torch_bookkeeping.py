@@ -29,18 +29,12 @@ if TYPE_CHECKING:
     import torch
     from torch import fx, nn
     from torch.nn import functional
-    from torch.nn import grad as by_hand
 else:
     torch = optional("torch", "tacit.torch")
     nn, fx = optional("torch.nn", "tacit.torch"), optional("torch.fx", "tacit.torch")
     functional = optional("torch.nn.functional", "tacit.torch")
-    by_hand = optional("torch.nn.grad", "tacit.torch")
 
-_CONVOLUTIONS = {
-    nn.Conv1d: by_hand.conv1d_weight,
-    nn.Conv2d: by_hand.conv2d_weight,
-    nn.Conv3d: by_hand.conv3d_weight,
-}
+_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _ALONE = (
     *(nn.ReLU, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Tanh, nn.Sigmoid, nn.Softplus),
     *(nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Identity),
@@ -167,10 +161,11 @@ class _Pair:
             if self.back.ndim == 2:
                 return None
             return torch.bmm(self.back.flatten(1, -2).mT, self.inputs.flatten(1, -2)).flatten(1)
-        gradient: Any = _CONVOLUTIONS[type(layer)]
-        how = (layer.stride, layer.padding, layer.dilation, layer.groups)
+        how = (layer.stride, layer.padding, layer.dilation, False, (0,), layer.groups)
+        wanted = (False, True, False)  # of the gradients by input, weight and bias
         pairs = zip(self.inputs.split(1), self.back.split(1), strict=True)
-        each = [gradient(x, layer.weight.shape, g, *how).reshape(1, -1) for x, g in pairs]
+        gradient, weight = torch.ops.aten.convolution_backward, layer.weight.detach()
+        each = [gradient(g, x, weight, None, *how, wanted)[1].reshape(1, -1) for x, g in pairs]
         return torch.cat(each)
 
 

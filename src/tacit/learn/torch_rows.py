@@ -44,6 +44,11 @@ class Layer(NamedTuple):
     bias: torch.Tensor | None
     relu: bool
 
+    def of(self, rows: slice) -> Layer:
+        """Those of some of the clients."""
+        bias = None if self.bias is None else self.bias[rows]
+        return Layer(self.weight[rows], bias, self.relu)
+
 
 @final
 @dataclass(frozen=True)
@@ -53,32 +58,35 @@ class LinearChain:
     layers: tuple[Linear, ...]
     loss: Loss
 
+    @property
+    def first(self) -> int:
+        """Weights of the first layer."""
+        return _size(self.layers[0].weight)
+
     def gradients(self, params: Rows, batch: Batch, into: Rows) -> Vector:
         """Gradients of the mean losses into `into`; returns the losses."""
         with torch.no_grad():
-            layers, found = self._on(params), self._on(into)
+            layers, found = self.on(params), self.on(into)
             inputs, losses, error = self._errors(layers, batch)
             for i in reversed(range(len(layers))):
                 found[i].weight.baddbmm_(error.mT, inputs[i], beta=0)
                 if (bias := found[i].bias) is not None:
                     bias.copy_(error.sum(1))
-                error = _back(layers, inputs, i, error)
+                if i:
+                    error = _back(layers[i], inputs[i], error, layers[i - 1].relu)
         return losses
 
     def step(self, params: Rows, batch: Batch, lr: float) -> Vector:
-        """One step of SGD in place: the product is added to the weights, no gradient is kept."""
+        """One step of SGD in place."""
         with torch.no_grad():
-            layers = self._on(params)
+            layers = self.on(params)
             inputs, losses, error = self._errors(layers, batch)
-            for i in reversed(range(len(layers))):
-                below = _back(layers, inputs, i, error)
-                layers[i].weight.baddbmm_(error.mT, inputs[i], alpha=-lr)
-                if (bias := layers[i].bias) is not None:
-                    bias.sub_(error.sum(1), alpha=lr)
-                error = below
+            error = descend(layers[1:], inputs[1:], error, lr, layers[0].relu)
+            _move(layers[0], inputs[0], error, lr)
         return losses
 
-    def _on(self, rows: Rows) -> list[Layer]:
+    def on(self, rows: Rows) -> list[Layer]:
+        """Views of rows (clients, dim)."""
         held, clients = torch.from_numpy(rows), len(rows)
         return [
             Layer(
@@ -95,16 +103,48 @@ class LinearChain:
         """Inputs of every layer, the losses, and their derivatives by the outputs."""
         share = torch.from_numpy(batch.share)
         below = torch.from_numpy(batch.x).reshape(*share.shape, -1)
-        inputs = []
-        for weight, bias, relu in layers:
-            inputs.append(below)
-            below = torch.bmm(below, weight.mT)
-            if bias is not None:
-                below.add_(bias[:, None])
-            if relu:
-                below.relu_()
-        losses, error = _loss_of(self.loss, below, torch.from_numpy(batch.y), share)
+        inputs, output = forward(layers, below)
+        losses, error = loss_of(self.loss, output, torch.from_numpy(batch.y), share)
         return inputs, losses.sum(1).to(torch.float64).numpy(), error
+
+
+def forward(layers: list[Layer], below: torch.Tensor) -> tuple[list[torch.Tensor], torch.Tensor]:
+    """Inputs of every layer (clients, slots, in), and the last one's outputs."""
+    inputs = []
+    for weight, bias, relu in layers:
+        inputs.append(below)
+        below = torch.bmm(below, weight.mT)
+        if bias is not None:
+            below.add_(bias[:, None])
+        if relu:
+            below.relu_()
+    return inputs, below
+
+
+def descend(
+    layers: list[Layer], inputs: list[torch.Tensor], error: torch.Tensor, lr: float, relu: bool
+) -> torch.Tensor:
+    """One step of SGD in place; returns the error of what lies below, which may end in a ReLU.
+
+    The products are added to the weights: no gradient is kept.
+    """
+    for i in reversed(range(len(layers))):
+        below = _back(layers[i], inputs[i], error, layers[i - 1].relu if i else relu)
+        _move(layers[i], inputs[i], error, lr)
+        error = below
+    return error
+
+
+def _move(layer: Layer, inputs: torch.Tensor, error: torch.Tensor, lr: float) -> None:
+    layer.weight.baddbmm_(error.mT, inputs, alpha=-lr)
+    if layer.bias is not None:
+        layer.bias.sub_(error.sum(1), alpha=lr)
+
+
+def _back(layer: Layer, inputs: torch.Tensor, error: torch.Tensor, relu: bool) -> torch.Tensor:
+    """The error of a layer's inputs, which a ReLU may have made."""
+    below = torch.bmm(error, layer.weight)
+    return below.mul_(inputs > 0) if relu else below
 
 
 def chain_of(flat: FlatModule, loss: Loss, shape: tuple[int, ...]) -> LinearChain | None:
@@ -185,17 +225,7 @@ def _kind(module: torch.nn.Module, node: fx.Node) -> str:
     return FLATTEN if flattens and not node.kwargs else OTHER
 
 
-def _back(
-    layers: list[Layer], inputs: list[torch.Tensor], i: int, error: torch.Tensor
-) -> torch.Tensor:
-    """The error of the layer below `i`."""
-    if not i:
-        return error
-    below = torch.bmm(error, layers[i].weight)
-    return below.mul_(inputs[i] > 0) if layers[i - 1].relu else below
-
-
-def _loss_of(
+def loss_of(
     loss: Loss, output: torch.Tensor, labels: torch.Tensor, share: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Losses of examples (clients, slots) and derivatives by outputs, both times the shares."""

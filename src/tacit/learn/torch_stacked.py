@@ -19,11 +19,13 @@ import numpy.typing as npt
 
 from tacit.base.extras import optional
 from tacit.base.vector import Kind, Rows, Vector
+from tacit.learn import torch_dual
 from tacit.learn.examples import Examples
-from tacit.learn.schedule import Batch, Form
+from tacit.learn.schedule import Batch, Form, Loader
 from tacit.learn.torch_clipped import clipped_sum
 from tacit.learn.torch_flat import FlatModule
 from tacit.learn.torch_loss import Loss
+from tacit.learn.torch_plain import PlainChain, plain_chain
 from tacit.learn.torch_rows import LinearChain, chain_of
 
 if TYPE_CHECKING:
@@ -45,13 +47,20 @@ LARGE = 2**20
 class StackedModule:
     """A torch module on rows; see `tacit.learn.stacked.StackedTask`.
 
-    `chain` is there where the module is one of linear layers.
+    `chain` is there where the module is one of linear layers, `plain` where it is another chain.
     """
 
     flat: FlatModule
     loss: Loss
     floats: torch.dtype
     chain: LinearChain | None
+    plain: PlainChain | None = None
+
+    @property
+    def touched(self) -> int:
+        """What lies above the first layer, where that is kept in dual form."""
+        size = self.flat.layout.size
+        return size if self.chain is None else max(1, size - self.chain.first)
 
     def form(self, held: Examples) -> Form:
         """As the task itself reads them: whole numbers stay whole."""
@@ -73,6 +82,8 @@ class StackedModule:
         """One step of SGD in place."""
         if self.chain is not None:
             return self.chain.step(params, batch, lr)
+        if self.plain is not None:
+            return self._by_hand(self.plain, params, batch, lr)
         if self.flat.memory.nbytes > LARGE and self._bare:
             return self._one_by_one(params, batch, lr)
         into = np.empty_like(params[:, : self.flat.layout.trained])
@@ -80,6 +91,12 @@ class StackedModule:
         into *= lr
         params[:, : self.flat.layout.trained] -= into
         return losses
+
+    def sgd_rows(self, params: Rows, loader: Loader, lr: float, alike: bool) -> Vector | None:
+        """A chain whose first layer is better left alone until the end: see `torch_dual`."""
+        if self.chain is None or not torch_dual.pays(self.chain, loader):
+            return None
+        return torch_dual.sgd(self.chain, params, loader, lr, alike)
 
     def clipped_rows(self, params: Rows, batch: Batch, clip: float) -> Rows:
         """Client by client; each is a batch of examples already."""
@@ -95,6 +112,15 @@ class StackedModule:
     def _bare(self) -> bool:
         """Whether the module is nothing but trained tensors of one type."""
         return not (self.flat.cast or self.flat.sent or self.flat.home)
+
+    def _by_hand(self, chain: PlainChain, params: Rows, batch: Batch, lr: float) -> Vector:
+        """Client by client."""
+        counts = np.count_nonzero(batch.share, axis=1)
+        losses = [
+            chain.step(row, x[:count], y[:count], share[:count], lr)
+            for row, x, y, share, count in zip(params, *batch, counts, strict=True)
+        ]
+        return np.array(losses)
 
     def _one_by_one(self, params: Rows, batch: Batch, lr: float) -> Vector:
         """Large models gain nothing from a clients axis; each row serves as the module's memory."""
@@ -190,7 +216,10 @@ def stacked_module(
     flat: FlatModule, loss: Loss, floats: torch.dtype, shape: tuple[int, ...]
 ) -> StackedModule:
     """The stacked form of a module that takes examples of `shape`."""
-    return StackedModule(flat, loss, floats, chain_of(flat, loss, shape))
+    chain = chain_of(flat, loss, shape)
+    return StackedModule(
+        flat, loss, floats, chain, None if chain else plain_chain(flat, loss, shape)
+    )
 
 
 def _even(batch: Batch) -> Iterator[tuple[npt.NDArray[np.int64], Any, Any]]:

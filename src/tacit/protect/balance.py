@@ -10,12 +10,15 @@ import math
 from dataclasses import dataclass, replace
 from typing import ClassVar, final
 
+import numpy as np
+
 from tacit.base.errors import TacitError, Unsound
-from tacit.base.vector import Block, Kind, Rows, Vector
+from tacit.base.vector import Block, Kind, Vector
 from tacit.protect.clip import trained
 from tacit.protect.form import Form, Team, Unit
 from tacit.protect.rules import at_client, before_noise, before_rounding
-from tacit.protect.stage import At, Memory
+from tacit.protect.scaled import Fused, Scaled
+from tacit.protect.stage import At
 
 BESIDE = (Kind.TALLY, Kind.AVERAGE)
 """What stands beside the model in a message: counts, metrics, an algorithm's own numbers."""
@@ -23,7 +26,7 @@ BESIDE = (Kind.TALLY, Kind.AVERAGE)
 
 @final
 @dataclass(frozen=True)
-class Balance:
+class Balance(Fused):
     """Scale each tally so that its bound is `share` times the update's.
 
     With the default 0.3 a tally costs 4.4 % more noise on the update, and its own noise is 3.3
@@ -68,12 +71,12 @@ class Balance:
             raise Unsound("chain.unbounded", stage=self.kind, block=block.name, unit=self.unit)
         return replace(block, scale=self.share * most / own) if own else block
 
-    def up(self, rows: Rows, memory: Memory, at: At) -> tuple[Rows, Memory]:
+    def fused(self, rows: Scaled, at: At) -> Scaled:
         """Multiply the tallies."""
-        rows = rows.copy()
         for block in at.after.of(*BESIDE):
-            rows[:, at.after.spans[block.name]] *= block.scale
-        return rows, memory
+            clients = len(rows.parts[block.name])
+            rows = rows.times([block.name], np.full(clients, block.scale))
+        return rows
 
     def down(self, total: Vector, at: At) -> Vector:
         """Divide them again."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import ClassVar, final
+from typing import Any, ClassVar, final
 
 import numpy as np
 
@@ -17,14 +17,18 @@ from tacit.base.errors import TacitError, Unsound
 from tacit.base.vector import Block, Bound, Kind, Rows
 from tacit.protect.form import Form, Team
 from tacit.protect.rules import at_client, before_noise, before_rounding
+from tacit.protect.scaled import Factors, Fused, Scaled, lengths
 from tacit.protect.stage import At, Memory, Unchanged
 
-_HAIR = 1 - 1e-6
+_HAIR = 1e-6
+
+_ROUNDINGS = 32
+"""Relative errors of one rounding that a length may be off by (see `lengths`), and to spare."""
 
 
 @final
 @dataclass(frozen=True)
-class Clip(Unchanged):
+class Clip(Fused):
     """Scale a client's whole update to L2 norm at most `norm` (or each layer to norm/sqrt(layers)).
 
     Tallies have bounds of their own and are left alone: a shared clip would reweight the mean.
@@ -65,17 +69,22 @@ class Clip(Unchanged):
         changed = replace(update, bound=bound, limit=self.norm)
         return replace(form.with_blocks([changed]), clipped=True)
 
-    def up(self, rows: Rows, memory: Memory, at: At) -> tuple[Rows, Memory]:
+    def fused(self, rows: Scaled, at: At) -> Scaled:
         """Shrink the rows that are too long."""
         update = trained(at.before)
-        span = at.before.spans[update.name]
-        layers = update.layers if self.per_layer else (update.size,)
-        limit = self.norm / math.sqrt(len(layers))
-        rows, start = rows.copy(), span.start
-        for size in layers:
-            shrink(rows[:, start : start + size], limit)
+        if self.per_layer:
+            return self._by_layer(rows, update)
+        held = rows.lengths(update.name)
+        return rows.times([update.name], factors(held, self.norm, rows.parts[update.name].dtype))
+
+    def _by_layer(self, rows: Scaled, update: Block) -> Scaled:
+        """Layers have factors of their own, so the update is written out."""
+        whole = rows.block(update.name)
+        limit, start = self.norm / math.sqrt(len(update.layers)), 0
+        for size in update.layers:
+            shrink(whole[:, start : start + size], limit)
             start += size
-        return rows, memory
+        return rows.replaced(update.name, whole)
 
 
 @final
@@ -160,9 +169,16 @@ def trained(form: Form) -> Block:
 
 def shrink(part: Rows, limit: float) -> None:
     """Scale each row of `part` in place to L2 norm at most `limit`, a hair less for rounding."""
-    norms = np.sqrt(np.einsum("ij,ij->i", part, part, dtype=np.float64))
-    too_long = norms > limit * _HAIR
-    part[too_long] *= (limit * _HAIR / norms[too_long])[:, None]
+    part *= factors(lengths(part), limit, part.dtype)[:, None].astype(part.dtype)
+
+
+def factors(held: Factors, limit: float, dtype: Any) -> Factors:
+    """What rows of these lengths are multiplied by to be `limit` long at most, or a hair less.
+
+    The hair is what lengths and products of this type may be off by.
+    """
+    limit *= 1 - (_HAIR + _ROUNDINGS * float(np.finfo(dtype).eps))
+    return np.where(held > limit, limit / np.maximum(held, limit), 1.0)
 
 
 def check_norm(norm: float) -> None:

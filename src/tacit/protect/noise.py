@@ -116,13 +116,13 @@ class Gaussian(Unchanged):
         if self.where == "central":
             return rows, memory
         noise = np.stack([_drawn(key / "noise", at.after, rows.shape[1]) for key in at.keys])
-        return (rows + noise).astype(rows.dtype), memory
+        return (rows + noise).astype(rows.dtype, copy=False), memory
 
     def down(self, total: Vector, at: At) -> Vector:
         """At the coordinator: noise on the sum, in the scaled units in which it was sized."""
         if self.where != "central":
             return total
-        noise = _drawn(at.keys[0] / "noise", at.after, len(total))
+        noise = _drawn(next(iter(at.keys)) / "noise", at.after, len(total))
         for block in at.after.blocks:
             noise[at.after.spans[block.name]] /= block.scale
         noised: Vector = total + noise

@@ -14,17 +14,20 @@ from typing import ClassVar, final
 import numpy as np
 
 from tacit.base.errors import TacitError, Unsound
-from tacit.base.vector import Rows, Vector
+from tacit.base.vector import Vector
 from tacit.protect.form import Form, Team, Unit
+from tacit.protect.keys import Keys
+from tacit.protect.rounded import Rounded
 from tacit.protect.rules import at_client, before_rounding
-from tacit.protect.stage import At, Memory
+from tacit.protect.scaled import Fused, Scaled
+from tacit.protect.stage import At
 
 _LARGEST = 2.0**52
 
 
 @final
 @dataclass(frozen=True)
-class Quantise:
+class Quantise(Fused):
     """Round to whole numbers of steps, up or down at random so that the mean is kept.
 
     `levels`: grid steps in one bound of the row; 0 chooses 100 * sqrt(size), at which rounding
@@ -61,13 +64,9 @@ class Quantise:
             raise Unsound("chain.round-too-fine", levels=levels)
         return rounded
 
-    def up(self, rows: Rows, memory: Memory, at: At) -> tuple[Rows, Memory]:
-        """floor(x / step + u) with u uniform in [0, 1), one u a coordinate."""
-        whole = np.empty(rows.shape, np.int64)
-        for i, key in enumerate(at.keys):
-            dither = (key / "rounding").generator().random(rows.shape[1])
-            whole[i] = np.floor(rows[i].astype(np.float64) / at.after.step + dither)
-        return whole, memory
+    def fused(self, rows: Scaled, at: At) -> Rounded:
+        """Multiples of a step, up or down at random."""
+        return Rounded(rows, 1.0 / at.after.step, Keys.of(at.keys))
 
     def down(self, total: Vector, at: At) -> Vector:
         """Back to real numbers."""

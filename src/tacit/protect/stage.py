@@ -11,6 +11,7 @@ import numpy.typing as npt
 from tacit.base.key import Key
 from tacit.base.vector import Rows, Vector
 from tacit.protect.form import Form, Team
+from tacit.protect.keys import Keys
 
 Memory = npt.NDArray[Any] | None
 
@@ -26,7 +27,7 @@ class At:
 
     before: Form
     after: Form
-    keys: tuple[Key, ...]
+    keys: tuple[Key, ...] | Keys
     examples: npt.NDArray[np.int64]
     answers: int = 0
 

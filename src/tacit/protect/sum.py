@@ -90,8 +90,10 @@ class SecureSum:
     def down(self, total: Vector, at: At) -> Vector:
         """The representative of smallest magnitude."""
         modulus = 1 << at.after.bits
-        residue = total & (modulus - 1)
-        return np.where(residue >= modulus // 2, residue - modulus, residue)
+        shifted = total + modulus // 2
+        shifted &= modulus - 1
+        shifted -= modulus // 2
+        return np.asarray(shifted)
 
 
 @final

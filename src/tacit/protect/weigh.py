@@ -13,15 +13,16 @@ from typing import ClassVar, final
 import numpy as np
 
 from tacit.base.errors import TacitError, Unsound
-from tacit.base.vector import Bound, Kind, Rows
+from tacit.base.vector import Bound, Kind
 from tacit.protect.form import Form, Team
 from tacit.protect.rules import at_client, before_noise, before_rounding
-from tacit.protect.stage import At, Memory, Unchanged
+from tacit.protect.scaled import Fused, Scaled
+from tacit.protect.stage import At
 
 
 @final
 @dataclass(frozen=True)
-class Weigh(Unchanged):
+class Weigh(Fused):
     """Multiply an answer by its weight: n, or min(n, cap)/cap where `cap` is given."""
 
     kind: ClassVar[str] = "weigh"
@@ -62,12 +63,13 @@ class Weigh(Unchanged):
         assert self.cap is not None
         return Bound(bound.record + bound.client / self.cap, bound.client)
 
-    def up(self, rows: Rows, memory: Memory, at: At) -> tuple[Rows, Memory]:
+    def fused(self, rows: Scaled, at: At) -> Scaled:
         """Scale update, buffers and the weight itself; other tallies count clients, not records."""
         counts = at.examples.astype(np.float64)
         weights = counts if self.cap is None else np.minimum(counts, self.cap) / self.cap
-        rows = rows.copy()
-        for block in at.before.blocks:
-            if block.kind is not Kind.TALLY or block.name == "weight":
-                rows[:, at.before.spans[block.name]] *= weights[:, None].astype(rows.dtype)
-        return rows, memory
+        weighed = [
+            block.name
+            for block in at.before.blocks
+            if block.kind is not Kind.TALLY or block.name == "weight"
+        ]
+        return rows.times(weighed, weights)

@@ -29,11 +29,11 @@ from tacit.sim.faults import Faults, none
 @final
 @dataclass(frozen=True, eq=False)
 class Run:
-    """A finished run of a plan."""
+    """A finished run of a plan. `seed` is None where randomness was nobody's to repeat."""
 
     plan: Plan
     outcome: Outcome
-    seed: int
+    seed: int | None
     warnings: tuple[str, ...]
 
     @property

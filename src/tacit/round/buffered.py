@@ -28,6 +28,7 @@ from tacit.round.events import (
     Include,
     Opened,
 )
+from tacit.round.grown import Grown
 from tacit.round.state import Outcome, Phase, Run
 
 V = TypeVar("V")
@@ -78,7 +79,7 @@ def _answered(run: Run, event: Answered) -> Outcome:
     run = replace(
         run,
         busy=_without(run.busy, event.client),
-        answered={**run.answered, event.client: event.digest},
+        answered=run.answered.grown(event.client, event.digest),
         versions={**run.versions, event.client: event.round},
     )
     return _go_on(run)
@@ -97,7 +98,7 @@ def _refusal(run: Run, event: Answered) -> str:
 def _failed(run: Run, event: Failed) -> Outcome:
     if run.busy.get(event.client) != event.round:
         return run, ()
-    failed = {**run.failed, event.client: event.code}
+    failed = run.failed.grown(event.client, event.code)
     return _go_on(replace(run, busy=_without(run.busy, event.client), failed=failed))
 
 
@@ -129,7 +130,7 @@ def _closed(run: Run, event: Closed) -> Outcome:
     told = tuple(Include(run.versions[client], client) for client in run.included)
     run = replace(
         run,
-        answered=_without(run.answered, *run.included),
+        answered=Grown.of(_without(run.answered, *run.included)),
         versions=_without(run.versions, *run.included),
         missed=0,
         model=event.model,
@@ -139,7 +140,8 @@ def _closed(run: Run, event: Closed) -> Outcome:
 
 def _next(run: Run, effects: tuple[Effect, ...]) -> Outcome:
     """Go on with the next round, or finish; answers that wait stay in the buffer."""
-    run = replace(run, phase=Phase.DRAWING, round=run.round + 1, failed={}, included=())
+    run = replace(run, phase=Phase.DRAWING, round=run.round + 1, included=())
+    run = replace(run, failed=Grown())
     if run.round < run.rules.rounds:
         return run, (*effects, Draw(run.round))
     phase, code = (Phase.DONE, "") if run.model else (Phase.FAILED, "round.quorum")
@@ -152,4 +154,5 @@ def _discards(run: Run) -> tuple[Effect, ...]:
 
 
 def _without(held: Mapping[int, V], *clients: int) -> dict[int, V]:
-    return {client: value for client, value in held.items() if client not in clients}
+    gone = frozenset(clients)
+    return {client: value for client, value in held.items() if client not in gone}

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tacit.base.key import Key
-from tacit.base.vector import Kind, Vector
+from tacit.base.vector import Kind, Layout, Vector
 from tacit.learn.algorithm import Aggregate, State
 from tacit.plan.build import BINS, Plan
 from tacit.protect.stage import At
@@ -51,10 +51,10 @@ def open_sum(plan: Plan, total: Vector, answers: int, key: Key) -> Aggregate:
     return Aggregate(np.concatenate(model), tallies, answers, plan.team.clients)
 
 
-def apply(plan: Plan, state: State, found: Aggregate) -> State:
-    """The algorithm's step; parameters keep their type."""
+def apply(plan: Plan, state: State, found: Aggregate, layout: Layout | None = None) -> State:
+    """The algorithm's step; parameters keep their type. `layout`: of a piece of the model."""
     dtype = state["params"].dtype
-    after = plan.algorithm.apply(state, found, plan.layout)
+    after = plan.algorithm.apply(state, found, layout or plan.layout)
     return {**after, "params": after["params"].astype(dtype, copy=False)}
 
 

@@ -30,6 +30,7 @@ from tacit.round.events import (
     Opened,
     Stopped,
 )
+from tacit.round.grown import Grown
 from tacit.round.state import Outcome, Phase, Rules, Run
 
 __all__ = ["Outcome", "Phase", "Rules", "Run", "begin", "fold", "step"]
@@ -79,8 +80,8 @@ def _opened(run: Run, event: Opened) -> Outcome:
         phase=Phase.COLLECTING,
         cohort=cohort,
         deadline=event.deadline,
-        answered={},
-        failed={},
+        answered=Grown(),
+        failed=Grown(),
         included=(),
     )
     if len(cohort) < run.rules.quorum:
@@ -94,7 +95,7 @@ def _answered(run: Run, event: Answered) -> Outcome:
         return run, ()
     if code:
         return run, (Discard(event.round, event.client, code),)
-    run = replace(run, answered={**run.answered, event.client: event.digest})
+    run = run.heard(answered=run.answered.grown(event.client, event.digest))
     return _settle(run) if _complete(run) else (run, ())
 
 
@@ -104,9 +105,9 @@ def _refusal(run: Run, event: Answered) -> str:
         return "round.late" if event.round < run.round else "round.foreign"
     if not _invited(run, event.client):
         return "round.foreign"
-    known = run.answered.get(event.client)
-    if known is not None:
-        return "repeat" if known == event.digest else "round.answered-twice"
+    if event.client in run.answered:
+        same = run.answered[event.client] == event.digest
+        return "repeat" if same else "round.answered-twice"
     if run.phase is not Phase.COLLECTING:
         return "round.late"
     return "round.late" if event.client in run.failed else ""
@@ -127,7 +128,7 @@ def _failed(run: Run, event: Failed) -> Outcome:
     )
     if not expected or event.client in run.failed:
         return run, ()
-    run = replace(run, failed={**run.failed, event.client: event.code})
+    run = run.heard(failed=run.failed.grown(event.client, event.code))
     return _settle(run) if _complete(run) else (run, ())
 
 
@@ -166,5 +167,6 @@ def _next(run: Run, effects: tuple[Effect, ...]) -> Outcome:
         phase = Phase.FAILED if failed else Phase.DONE
         run = replace(run, phase=phase, round=following)
         return run, (*effects, Finish("round.quorum" if failed else ""))
-    run = replace(run, phase=Phase.DRAWING, round=following, cohort=(), answered={}, failed={})
+    run = replace(run, phase=Phase.DRAWING, round=following, cohort=())
+    run = replace(run, answered=Grown(), failed=Grown())
     return run, (*effects, Draw(following))

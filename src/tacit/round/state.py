@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import final
 
 from tacit.round.events import Effect
+from tacit.round.grown import Grown
 
 
 class Phase(StrEnum):
@@ -18,6 +19,9 @@ class Phase(StrEnum):
     CLOSING = "closing"
     DONE = "done"
     FAILED = "failed"
+
+
+_OVER = (Phase.DONE, Phase.FAILED)
 
 
 @final
@@ -41,10 +45,10 @@ class Rules:
 class Run:
     """State of a run: a fold of its events.
 
-    `answered` and `failed` belong to the open round; `missed` counts rounds in a row that fell
-    short of their quorum; `model` is the digest of the latest model. In buffered rounds `busy` are
-    clients at work, `versions` whose answers wait in the buffer, each with the round whose model
-    it was asked with.
+    `answered` and `failed` belong to the open round, in the order of their arrival; `missed` counts
+    rounds in a row that fell short of their quorum; `model` is the digest of the latest model. In
+    buffered rounds `busy` are clients at work, `versions` whose answers wait in the buffer, each
+    with the round whose model it was asked with.
     """
 
     rules: Rules
@@ -52,8 +56,8 @@ class Run:
     phase: Phase = Phase.DRAWING
     cohort: tuple[int, ...] = ()
     deadline: float = 0.0
-    answered: Mapping[int, str] = field(default_factory=dict)
-    failed: Mapping[int, str] = field(default_factory=dict)
+    answered: Grown[str] = field(default_factory=Grown)
+    failed: Grown[str] = field(default_factory=Grown)
     included: tuple[int, ...] = ()
     missed: int = 0
     model: str = ""
@@ -63,7 +67,16 @@ class Run:
     @property
     def over(self) -> bool:
         """Finished, well or badly."""
-        return self.phase in (Phase.DONE, Phase.FAILED)
+        return self.phase in _OVER
+
+    def heard(self, **change: Grown[str]) -> Run:
+        """`answered` or `failed` anew.
+
+        It is done once an answer, and `replace` would take ten times as long.
+        """
+        new = object.__new__(Run)
+        new.__dict__.update(self.__dict__, **change)
+        return new
 
 
 Outcome = tuple[Run, tuple[Effect, ...]]

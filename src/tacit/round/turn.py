@@ -6,6 +6,7 @@ alike. Memory is returned as pending: the caller commits it only when the answer
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,7 +19,9 @@ from tacit.learn.algorithm import Contribution, Offer
 from tacit.learn.examples import Examples
 from tacit.learn.local import Home
 from tacit.learn.task import Tallies
-from tacit.plan.build import BINS, LOSS_LIMIT, Plan
+from tacit.plan.build import BINS, LOSS_LIMIT, Plan, Step
+from tacit.protect.keys import Keys
+from tacit.protect.scaled import Fused, Pending, Scaled, Written
 from tacit.protect.stage import At
 
 Memories = dict[str, Any]
@@ -50,7 +53,7 @@ def take_turn(
     if not np.isfinite(row).all():
         raise TacitError("round.update-not-finite", client=client, round=round_ + 1)
     counts = np.array([held.count], np.int64)
-    answers, pending = turn(plan, row[None, :], memory, (key / "chain",), counts)
+    answers, pending = turn(plan, row[None, :], memory, (key,), counts)
     if kept is not None:
         pending = {**pending, "algorithm": kept}
     if personal is not None:
@@ -83,15 +86,57 @@ def turn(
     plan: Plan,
     rows: Rows,
     memory: Memories,
-    keys: tuple[Key, ...],
+    keys: tuple[Key, ...] | Keys,
     examples: npt.NDArray[np.int64],
 ) -> tuple[Rows, Memories]:
-    """The client half of the chain on rows (clients, dim); returns answers and pending memory."""
+    """The client half of the chain on rows (clients, dim); returns answers and pending memory.
+
+    `keys`: the clients' keys of this round; `examples`: their numbers of records.
+    """
+    start = Scaled.of(plan.message, rows)
+    sent, pending = _sent(plan.client_steps, start, memory, Keys.of(keys), examples)
+    return sent.rows(), pending
+
+
+def summed(
+    plan: Plan,
+    answers: Mapping[str, Rows],
+    memory: Memories,
+    keys: Keys,
+    examples: npt.NDArray[np.int64],
+) -> tuple[Vector, Memories]:
+    """The sum (dim,) of what `turn` answers, without writing the answers out; and the memory.
+
+    `answers`: the message's blocks by name, (clients, size). The last stage is the sum itself, so
+    a secure one's numbers come as they are and not modulo anything, which opens to the same.
+    """
+    steps = plan.client_steps[:-1]
+    sent, pending = _sent(steps, Scaled(answers, {}), memory, keys, examples)
+    return sent.total(), pending
+
+
+def shows(plan: Plan) -> bool:
+    """Whether `summed` tells of every number that is not finite: it raises, or so is the sum."""
+    return all(isinstance(step.stage, Fused) for step in plan.client_steps[:-1])
+
+
+def _sent(
+    steps: tuple[Step, ...],
+    rows: Pending,
+    memory: Memories,
+    keys: Keys,
+    examples: npt.NDArray[np.int64],
+) -> tuple[Pending, Memories]:
+    """Rows through the client halves of some stages, written out only where a stage asks for it."""
     pending: Memories = {}
-    for place, (stage, before, after) in enumerate(plan.client_steps):
-        own = tuple(key / place for key in keys)
-        name = f"{place}:{stage.kind}"
-        rows, kept = stage.up(rows, memory.get(name), At(before, after, own, examples))
+    for place, (stage, before, after) in enumerate(steps):
+        at, name = At(before, after, keys / f"chain:{place}", examples), f"{place}:{stage.kind}"
+        if isinstance(stage, Fused):
+            held = rows if isinstance(rows, Scaled) else Scaled.of(before, rows.rows())
+            rows = stage.fused(held, at)
+            continue
+        sent, kept = stage.up(rows.rows(), memory.get(name), at)
+        rows = Written(sent)
         if kept is not None:
             pending[name] = kept
     return rows, pending

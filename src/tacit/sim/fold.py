@@ -24,8 +24,11 @@ Counts = npt.NDArray[np.int64]
 Parts = Mapping[str, Rows]
 """The blocks of answers by name, one row a client."""
 
-LONG = 10_000
+LONG = 2_000
 """Coordinates from which rows are added one by one, each as a whole."""
+
+PIECE = 32_768
+"""Coordinates of all rows that are added before the next ones."""
 
 VISITED = ("algorithm", "personal")
 """Memories that visits keep, without a clients axis; those of stages have one (1, dim)."""
@@ -75,13 +78,22 @@ class Fold:
 
 def _weighted(factors: Vector, rows: Rows) -> Vector:
     """factors @ rows, without the threads that a product of matrices would start."""
+    total = np.empty(rows.shape[1], rows.dtype)
+    for first in range(0, rows.shape[1], PIECE):
+        piece = slice(first, first + PIECE)
+        _add_up(factors, rows[:, piece], total[piece])
+    return total
+
+
+def _add_up(factors: Vector, rows: Rows, total: Vector) -> None:
+    """The same, short enough to stay in a core's cache."""
     if rows.shape[1] < LONG:
-        return np.asarray(np.einsum("i,ij->j", factors, rows))
-    total: Vector = rows[0] * factors[0]
+        np.einsum("i,ij->j", factors, rows, out=total)
+        return
+    np.multiply(rows[0], factors[0], out=total)
     scaled = np.empty_like(total)
     for row, factor in zip(rows[1:], factors[1:], strict=True):
         total += np.multiply(row, factor, out=scaled)
-    return total
 
 
 def parts(plan: Plan, found: Contribution, reports: Sequence[Tallies] | None) -> Parts:

@@ -18,8 +18,8 @@ from typing import IO, NamedTuple, Protocol, final
 import numpy as np
 import numpy.typing as npt
 
+from tacit.base.tree import Leaf, flatten, unflatten
 from tacit.round.turn import Memories
-from tacit.sim.tree import Leaf, flatten, unflatten
 
 LARGE = 1 << 30
 """Bytes of all clients' memories together from which they are kept on disk."""

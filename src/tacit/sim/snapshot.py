@@ -14,11 +14,11 @@ from zipfile import BadZipFile
 import numpy as np
 
 from tacit.base.errors import TacitError
+from tacit.base.tree import Leaf, flatten, unflatten
 from tacit.learn.algorithm import State
 from tacit.round.events import Event, event_from_plain, event_to_plain
 from tacit.sim.backend import Problem
 from tacit.sim.memory import Shelf
-from tacit.sim.tree import Leaf, flatten, unflatten
 
 FORMAT = 1
 

@@ -24,7 +24,8 @@ from tacit.learn.schedule import Workspace
 from tacit.learn.stacked import Stackable, StackedHome, StackedTask, cannot_stack
 from tacit.plan.build import Plan
 from tacit.plan.cohort import Fixed
-from tacit.round.turn import Memories, left_at_home, received, turn
+from tacit.protect.keys import Keys
+from tacit.round.turn import Memories, left_at_home, received, shows, summed, turn
 from tacit.sim.backend import Receipt, Refusal
 from tacit.sim.exact import Exact, held_by
 from tacit.sim.fold import (
@@ -41,7 +42,10 @@ from tacit.sim.fold import (
 from tacit.sim.memory import MemoryStore
 
 BLOCK = 2_500_000
-"""Bytes of models in a block: measured best where they fit a core's cache beside the batch."""
+"""Bytes of what a step touches of a block's models: best where they fit a core's cache."""
+
+MODELS = 10_000_000
+"""Bytes of a block's models at most."""
 
 WIDEST = 128
 """Clients of a block at most."""
@@ -100,7 +104,8 @@ class Stacked:
         self.why = form if isinstance(form, str) else ""
         self.tried = False
         self.fold = Fold.of(plan)
-        self.space = Workspace()
+        self.space, self.models = Workspace(), Workspace()
+        self.keeps = Need.MEMORY in plan.algorithm.needs or bool(plan.algorithm.personal)
         self.block_of: dict[int, Block] = {}
 
     @property
@@ -140,9 +145,9 @@ class Stacked:
         sums = [self._total(self.block_of[group[0]], group) for group in groups.values()]
         if alone:
             sums.append(self.exact.total(alone)[0])
-        total = sums[0]
-        for one in sums[1:]:
-            total = total + one
+        total = sums[0] if len(sums) == 1 else sums[0] + sums[1]
+        for one in sums[2:]:
+            total += one
         return total, len(wanted)
 
     def commit(self, client: int) -> None:
@@ -195,12 +200,14 @@ class Stacked:
         x, y = asked.held
         same = asked.held.count if Need.BATCHES in self.plan.algorithm.needs else 0
         shapes = (x.shape[1:], y.shape[1:], x.dtype, y.dtype)
-        return (*shapes, same, form_of(asked.memory))
+        return (*shapes, same, form_of(asked.memory) if asked.memory else ())
 
     @property
     def _widest(self) -> int:
-        each = self.plan.task.layout.size * self.exact.offer["params"].itemsize
-        return max(2, min(WIDEST, BLOCK // each))
+        assert self.stacked is not None
+        each = self.exact.offer["params"].itemsize
+        touched, whole = self.stacked.touched, self.plan.task.layout.size
+        return max(2, min(WIDEST, BLOCK // (touched * each), MODELS // (whole * each)))
 
     def _turns(self, asked: list[Asked]) -> Iterator[Receipt | Refusal]:
         """A block's turns; where that fails, the same one by one."""
@@ -228,17 +235,17 @@ class Stacked:
     def _block(self, asked: list[Asked]) -> list[Receipt]:
         """Let a block's clients take their turns."""
         found = self._visited(asked)
-        numbers = marks(found.answers)
-        if not np.isfinite(numbers).all():
-            raise FloatingPointError("an update is not finite")
+        numbers = found.losses if self._at_once and shows(self.plan) else marks(found.answers)
+        _check_finite(numbers)
         whole = rows = None
         pending: Memories = {}
         if self._at_once:
-            whole = self.fold.total(found.answers, found.counts)
+            whole, pending = self._whole(asked, found)
+            _check_finite(whole)  # a number of any answer that is not finite shows in a sum
         else:
             rows = packed(self.plan, found.answers, self._room(len(asked), found.answers))
             if not self.fold.linear:
-                keys = tuple(self._key(one.client) / "chain" for one in asked)
+                keys = self._keys(asked)
                 rows, pending = turn(self.plan, rows, found.memory, keys, found.counts)
         places = {one.client: place for place, one in enumerate(asked)}
         block = Block(asked, places, {**pending, **found.kept}, whole, rows, found.counts)
@@ -268,7 +275,13 @@ class Stacked:
         """Whether a block is summed as a whole: all who answer will count, unless they are lost."""
         federation = self.plan.federation
         spare = isinstance(federation.cohort, Fixed) and federation.cohort.spare > 0
-        return self.fold.linear and not federation.deadline and not spare
+        return not federation.deadline and not spare
+
+    def _whole(self, asked: Sequence[Asked], found: Visited) -> tuple[Vector, Memories]:
+        """The sum of a block's answers, and what stages would keep."""
+        if self.fold.linear:
+            return self.fold.total(found.answers, found.counts), {}
+        return summed(self.plan, found.answers, found.memory, self._keys(asked), found.counts)
 
     def _room(self, clients: int, answers: Parts) -> Rows:
         return np.empty((clients, self.plan.message.size), answers["update"].dtype)
@@ -279,8 +292,8 @@ class Stacked:
         if block.whole is not None:
             if len(places) == len(block.places):
                 return block.whole
-            found = self._visited([block.asked[place] for place in places])  # others were lost
-            return self.fold.total(found.answers, found.counts)
+            asked = [block.asked[place] for place in places]  # others were lost
+            return self._whole(asked, self._visited(asked))[0]
         assert block.rows is not None
         rows = block.rows if len(places) == len(block.places) else block.rows[places]
         if self.fold.linear:
@@ -307,15 +320,26 @@ class Stacked:
         assert self.stacked is not None
         plan, keys = self.plan, partial(self._local_key, [one.client for one in asked])
         held = [one.held for one in asked]
+        models = Workspace() if self.keeps else self.models
         return StackedHome(
-            plan.task, self.stacked, held, keys, plan.records, plan.split, self.space
+            plan.task, self.stacked, held, keys, plan.records, plan.split, self.space, models
         )
+
+    def _keys(self, asked: Sequence[Asked]) -> Keys:
+        """Each client's key of this round."""
+        clients = [one.client for one in asked]
+        return Keys.below(self.key / "round" / self.exact.round / "client", clients)
 
     def _local_key(self, clients: list[int], place: int) -> Key:
         return self._key(clients[place]) / "local"
 
     def _key(self, client: int) -> Key:
         return self.key / "round" / self.exact.round / "client" / client
+
+
+def _check_finite(numbers: Vector) -> None:
+    if not np.isfinite(numbers).all():
+        raise FloatingPointError("an update is not finite")
 
 
 def _stacked_form(plan: Plan) -> StackedTask | str:

@@ -17,6 +17,10 @@ ROUND: dict[str, Entry] = {
         "Client {client} answered round {round} twice with different bytes.",
         "The first answer counts. Look for two processes with one client's key.",
     ),
+    "round.offer-changed": Entry(
+        "Round {round} was answered for another model than the one that is offered now.",
+        "A client answers a round once: start a new run if the coordinator lost its state.",
+    ),
     "round.quorum": Entry(
         "Too few clients answered: {problem}",
         "Fix the clients that failed, or lower the quorum if the plan allows it.",

@@ -163,4 +163,8 @@ RUNS: dict[str, Entry] = {
         "The run folder {folder} has format {found}; this version of tacit reads format {known}.",
         "Upgrade tacit to read this run.",
     ),
+    "run.client-failed": Entry(
+        "{client} did not answer round {round}: {code}.",
+        "`tacit runs logs` tells what the client said; its owner sees more in `tacit client log`.",
+    ),
 }

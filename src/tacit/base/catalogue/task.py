@@ -9,6 +9,14 @@ TASK: dict[str, Entry] = {
         "The setting {name} is {value}, which is not {rule}.",
         "Give {name} as {rule}.",
     ),
+    "task.needs-sgd": Entry(
+        "{algorithm} takes no {name}: {why}.",
+        "Leave the {name} out, or use fedavg() or fedprox(), which take any.",
+    ),
+    "task.optimiser-momentum": Entry(
+        "Both local_momentum and the optimiser {optimiser} say how clients step.",
+        "Leave local_momentum out; tacit.sgd(momentum=...) is its place in an optimiser.",
+    ),
     "task.no-shape": Entry(
         "The task does not know the shape of an example or the number of classes.",
         "Pass `data=` to the Federation: a Schema, or tacit.arrays(shape=..., classes=...).",
@@ -77,12 +85,12 @@ TASK: dict[str, Entry] = {
         "Move it to the top of a module, and pass what it needs as options.",
     ),
     "task.code-no-module": Entry(
-        "There is no module {module} here.{hint}",
-        "Run from the folder that holds it, or put that folder on PYTHONPATH.",
+        "There is no module {module} here.",
+        "{hint}Run from the folder that holds it, or put that folder on PYTHONPATH.",
     ),
     "task.code-no-function": Entry(
-        "The module {module} has nothing called {function}.{hint}",
-        "Correct the name, or add the function to the module.",
+        "The module {module} has nothing called {function}.",
+        "{hint}Correct the name, or add the function to the module.",
     ),
     "task.code-no-source": Entry(
         "The source of {name} cannot be read, so it cannot be named by digest.",
@@ -135,8 +143,8 @@ TASK: dict[str, Entry] = {
         "Pass one of them itself, not inside a pipeline; scaling belongs to the data's schema.",
     ),
     "task.sklearn-option": Entry(
-        "{name} has no setting {option}.{hint}",
-        "Use the names of scikit-learn's own settings.",
+        "{name} has no setting {option}.",
+        "{hint}Use the names of scikit-learn's own settings.",
     ),
     "task.sklearn-setting": Entry(
         "{name}({option}={value!r}) has no federated form here.",

@@ -1,0 +1,190 @@
+"""`tacit client`: take part, and read in plain words what happened."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.text import Text
+
+from tacit.cli.homes import client_home, home_option
+from tacit.cli.output import bullets, console, grid, heading, json_option, print_json, show_grid
+from tacit.deploy.client import diary
+from tacit.deploy.client.agent import Agent
+from tacit.deploy.client.child import ChildProcess
+from tacit.deploy.client.database import open_ledger
+from tacit.deploy.client.datasets import registered
+from tacit.deploy.client.home import Home, read_coordinator
+from tacit.deploy.client.https import https_transport
+from tacit.deploy.client.owner import read_policy
+from tacit.deploy.client.records import Records
+from tacit.deploy.client.sandbox import Limits
+from tacit.deploy.clock import RealClock
+
+LOOK = 0.5
+"""Seconds between two looks into the diary."""
+
+
+@click.group("client", invoke_without_command=True)
+@home_option
+@click.option("--quiet", is_flag=True, help="Say nothing; `tacit client log` tells it all.")
+@click.pass_context
+def client(ctx: click.Context, home: Path | None, quiet: bool) -> None:
+    """Take part with this machine's data, until Ctrl-C or SIGTERM.
+
+    Everything goes out from here: nothing has to reach this machine. What is asked is held against
+    policy.toml, and answered once. The subcommands only read.
+    """
+    if ctx.invoked_subcommand is None:
+        found = client_home(home)
+        found.check()
+        asyncio.run(_work(found, quiet=quiet))
+
+
+async def _work(home: Home, *, quiet: bool) -> None:
+    known, limits = read_coordinator(home), read_policy(home).limits
+    runner = ChildProcess(
+        home,
+        Limits(
+            memory=limits.memory_mb << 20,
+            seconds=limits.wall_seconds,
+            cpu=limits.cpu_seconds,
+            threads=limits.threads,
+        ),
+        client=known.name,
+    )
+    screen = console(stderr=True)
+    if not quiet:
+        screen.print(Text(f"{known.name} takes part at {known.url}.", "bold"))
+        bullets(screen, runner.report())
+    tell = _quiet if quiet else (lambda text: screen.print(Text(text)))
+    clock = RealClock()
+    transport = https_transport(home, clock, os.urandom, _skewed(tell))
+    agent = Agent(home, transport, clock, runner, os.urandom, registered, planner=runner)
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    tasks = [asyncio.create_task(agent.run()), asyncio.create_task(stop.wait())]
+    if not quiet:
+        tasks.append(asyncio.create_task(_follow(home, tell)))
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await transport.close()
+
+
+def _quiet(_text: str) -> None:
+    return None
+
+
+def _skewed(tell: Callable[[str], None]) -> Callable[[float], None]:
+    def on_skew(seconds: float) -> None:
+        side = "behind" if seconds > 0 else "ahead of"
+        off = f"{abs(seconds):.0f} s {side} the coordinator's"
+        tell(f"This machine's clock is {off}; set it right.")
+
+    return on_skew
+
+
+async def _follow(home: Home, tell: Callable[[str], None]) -> None:
+    """New lines of the diary, as they are written."""
+    ledger = open_ledger(home)
+    try:
+        seen = max((line.seq for line in diary.lines(ledger)), default=0)
+        while True:
+            for line in diary.lines(ledger, seen):
+                tell(str(line))
+                seen = line.seq
+            await asyncio.sleep(LOOK)
+    finally:
+        ledger.close()
+
+
+@client.command("log")
+@home_option
+@click.option("--follow", is_flag=True, help="Go on with new lines until Ctrl-C.")
+@json_option
+def log(home: Path | None, follow: bool, as_json: bool) -> None:
+    """Tell in plain words what was asked, answered and refused, and what exactly left."""
+    ledger = open_ledger(client_home(home))
+    try:
+        seen = 0
+        while True:
+            for line in diary.lines(ledger, seen):
+                seen = line.seq
+                if not as_json:
+                    click.echo(str(line))
+            if not follow:
+                break
+            time.sleep(LOOK)
+        if as_json:
+            print_json({"lines": [_plain(line) for line in diary.lines(ledger, 0, 10**9)]})
+    finally:
+        ledger.close()
+
+
+def _plain(line: diary.Line) -> dict[str, Any]:
+    return {"at": line.at, "run": line.run, "round": line.round, "text": line.text}
+
+
+@client.command("show")
+@home_option
+@json_option
+def show(home: Path | None, as_json: bool) -> None:
+    """Show who this client is, its data sets, its runs, and what they have spent."""
+    found = client_home(home)
+    known, ledger = read_coordinator(found), open_ledger(found)
+    try:
+        records = Records(ledger)
+        runs = records.open_runs()
+        sets = registered(found)
+        spent = {name: [_spend(one) for one in records.spent(name, "")] for name in sets}
+    finally:
+        ledger.close()
+    if as_json:
+        told = {"id": known.id, "name": known.name, "url": known.url, "data": list(sets)}
+        open_ = [{"run": one.asked.run, "name": one.asked.name} for one in runs]
+        print_json({**told, "runs": open_, "spent": spent})
+        return
+    screen = console()
+    screen.print(Text(f"{known.name} ({known.id}) at {known.url}", "bold"))
+    heading(screen, "Data sets")
+    columns = ("name", "form", "source", "spent")
+    rows = [(n, one.form, one.source, "; ".join(spent[n]) or "-") for n, one in sets.items()]
+    show_grid(screen, grid(columns, rows, columns))
+    heading(screen, "Runs that it takes part in")
+    bullets(screen, [f"{one.asked.name} ({one.asked.run[:12]})" for one in runs] or ["None."])
+
+
+def _spend(one: Any) -> str:
+    told = "no promise" if one.epsilon is None else f"epsilon {one.epsilon:.2f}"
+    return f"{told} per {one.unit} against {one.against}"
+
+
+@client.command("leave")
+@click.argument("run")
+@home_option
+def leave(run: str, home: Path | None) -> None:
+    """Leave a run, by the first letters of its id; a running client tells the coordinator."""
+    ledger = open_ledger(client_home(home))
+    try:
+        records = Records(ledger)
+        for one in records.open_runs():
+            asked = one.asked
+            if asked.run.startswith(run):
+                said = f"{asked.name!r}: the owner left the run."
+                records.leave(asked.run, "the owner left", time.time(), said)
+                click.echo(f"Left {asked.name}.")
+    finally:
+        ledger.close()

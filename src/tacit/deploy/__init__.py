@@ -1,0 +1,1 @@
+"""The same federation between real machines: coordinator, clients, wire, identity and store."""

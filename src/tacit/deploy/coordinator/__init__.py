@@ -1,0 +1,1 @@
+"""The coordinator: asks, collects, closes; trusts nobody and is trusted with as little."""

@@ -1,0 +1,172 @@
+"""The arithmetic of a run: its start, the check of an answer, the closing of a round.
+
+Pure but for files. What is computed is what the simulation computes, in the same order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+
+from tacit.base.errors import TacitError
+from tacit.base.key import Key
+from tacit.base.vector import Kind, Vector
+from tacit.deploy.coordinator.book import Kept
+from tacit.deploy.coordinator.outline import outlined
+from tacit.deploy.store.blobs import Blobs
+from tacit.deploy.wire.packs import read_answer, read_pack, write_pack
+from tacit.learn.algorithm import State
+from tacit.plan.build import Plan
+from tacit.plan.cohort import Buffered
+from tacit.plan.federation import from_plain
+from tacit.round.close import add, apply, open_sum, reported
+
+HEADER = 4096
+"""Bytes that an answer may have beside its numbers."""
+
+CHUNK = 1 << 20
+"""Numbers that are looked at at once."""
+
+LARGEST = 1 << 33
+"""Most bytes of a model."""
+
+MOST_CLIENTS = 100_000
+
+
+@final
+@dataclass(frozen=True)
+class Sum:
+    """What a closing needs: the stored answers in the order of addition, each with its age."""
+
+    plan: Plan
+    state: Path
+    answers: tuple[Path, ...]
+    ages: tuple[int, ...]
+    key: Key
+    round: int
+
+
+def planned(description: dict[str, Any], digest: str, outline: dict[str, Any] | None) -> Plan:
+    """The plan of a description, without loading user code.
+
+    Errors: those of descriptions and chains, `deploy.digest`, `deploy.outline`,
+    `deploy.too-much`.
+    """
+    federation = from_plain(description)
+    if federation.digest != digest:
+        raise TacitError("deploy.digest", declared=digest[:12], found=federation.digest[:12])
+    if federation.clients > MOST_CLIENTS:
+        what = f"{federation.clients} clients, more than {MOST_CLIENTS}"
+        raise TacitError("deploy.too-much", what=what)
+    if federation.task.code:
+        if outline is None:
+            raise TacitError("deploy.outline", problem="the submission has none")
+        federation = federation.replace(task=outlined(outline))
+    try:
+        return _sized(federation.plan())
+    except (MemoryError, OverflowError) as wrong:
+        raise TacitError("deploy.too-much", what="a model that fits no memory") from wrong
+
+
+def _sized(plan: Plan) -> Plan:
+    size = plan.layout.size * plan.layout.itemsize
+    if max(size, answer_limit(plan)) > LARGEST:
+        raise TacitError("deploy.too-much", what=f"a model of {size} bytes")
+    return plan
+
+
+def answer_limit(plan: Plan) -> int:
+    """Most bytes of one answer."""
+    return plan.client_steps[-1].after.size * 8 + HEADER
+
+
+def begun(plan: Plan, key: Key, start: Path | None, blobs: Blobs) -> Kept:
+    """The first state and offer, stored; `start`: an uploaded one, for user code."""
+    vector = plan.start(key / "start") if start is None else uploaded(plan, start)
+    return _stored(plan, plan.algorithm.start(vector), blobs)
+
+
+def uploaded(plan: Plan, start: Path) -> Vector:
+    """The start in an uploaded pack {"params": vector}; raises `deploy.start`."""
+    found = read_pack(start)
+    vector = found.get("params") if isinstance(found, dict) else None
+    if not isinstance(vector, np.ndarray) or vector.shape != (plan.layout.size,):
+        raise TacitError("deploy.start", problem=f"it is not one of {plan.layout.size} numbers")
+    if vector.dtype != np.dtype(plan.layout.dtype):
+        raise TacitError("deploy.start", problem=f"its numbers are not {plan.layout.dtype}")
+    if not all(bool(np.isfinite(part).all()) for part in _parts(vector)):
+        raise TacitError("deploy.start", problem="it has NaN or infinite numbers")
+    return np.array(vector)
+
+
+def checked(plan: Plan, path: Path, client: str, round_: int) -> None:
+    """Refuse an answer that does not fit the plan: length, kind of numbers, finite, residues."""
+    step = plan.client_steps[-1]
+    try:
+        row = read_answer(path, step.after.size, whole=not step.before.real)
+    except TacitError as wrong:
+        if wrong.code != "wire.not-finite":
+            raise
+        raise TacitError("round.update-not-finite", client=client, round=round_ + 1) from wrong
+    modulus = 1 << step.after.bits
+    if step.after.bits and not all(
+        bool(((part >= 0) & (part < modulus)).all()) for part in _parts(row)
+    ):
+        bits = step.after.bits
+        raise TacitError("deploy.answer-residue", client=client, round=round_ + 1, bits=bits)
+
+
+def closed(what: Sum, blobs: Blobs) -> tuple[Kept, dict[str, float]]:
+    """Add, open, apply; the new state and offer, stored, and what the tallies say."""
+    plan = what.plan
+    with np.errstate(over="ignore", invalid="ignore"):  # found and named below
+        total, count = add(_weighted(what))
+        opening = open_sum(plan, total, count, what.key)
+        state = apply(plan, _copied(read_pack(what.state)), opening)
+    if not np.isfinite(state["params"]).all():
+        raise TacitError("round.model-not-finite", round=what.round + 1)
+    row = {name: float(value) for name, value in reported(opening).items()}
+    return _stored(plan, state, blobs), row
+
+
+def _copied(state: State) -> State:
+    """Arrays of its own: those of a pack are views of a file, and algorithms may write."""
+    return {
+        name: np.array(held) if isinstance(held, np.ndarray) else held
+        for name, held in state.items()
+    }
+
+
+def _stored(plan: Plan, state: State, blobs: Blobs) -> Kept:
+    """Both as packs in the blob store; one where the state is no more than the offer."""
+    offer = dict(plan.algorithm.offer(state))
+    digest, size = _put(state, blobs)
+    same = offer.keys() == state.keys() and all(offer[name] is state[name] for name in offer)
+    told, size = (digest, size) if same else _put(offer, blobs)
+    return Kept(digest, told, size)
+
+
+def _put(tree: State, blobs: Blobs) -> tuple[str, int]:
+    path = blobs.beside()
+    digest, size = write_pack(path, tree), path.stat().st_size
+    return blobs.adopt(path, digest), size
+
+
+def _weighted(what: Sum) -> Iterator[Vector]:
+    """Answers as they are; in buffered rounds an update counts less the older its model is."""
+    wire, law = what.plan.client_steps[-1].after, what.plan.federation.cohort
+    for path, age in zip(what.answers, what.ages, strict=True):
+        row = read_answer(path, wire.size)
+        if age and isinstance(law, Buffered):
+            row = row.astype(np.float64)
+            for block in wire.of(Kind.TRAINED):
+                row[wire.spans[block.name]] *= law.weight(age)
+        yield row
+
+
+def _parts(row: Vector) -> Iterable[Vector]:
+    return (row[start : start + CHUNK] for start in range(0, len(row), CHUNK))

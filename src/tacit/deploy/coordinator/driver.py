@@ -1,0 +1,241 @@
+"""The arithmetic of open runs, beside everything else: begin, draw, close.
+
+It computes without the lock; what it found is committed only if the run still waits for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from base64 import b64encode
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from dataclasses import asdict
+from functools import partial
+from traceback import format_exc
+from typing import Any, Protocol, TypeVar, final
+
+import structlog
+
+from tacit.base.errors import TacitError
+from tacit.deploy.clock import Clock
+from tacit.deploy.coordinator.book import Book, Kept
+from tacit.deploy.coordinator.closing import Sum, begun, closed
+from tacit.deploy.coordinator.metrics import Metrics
+from tacit.deploy.coordinator.run import Draft, closing, due, stopping
+from tacit.deploy.coordinator.settings import Settings
+from tacit.deploy.store.blobs import Blobs
+from tacit.round.events import Close, Draw
+
+T = TypeVar("T")
+
+Work = Callable[[], Coroutine[Any, Any, None]]
+
+LOG = structlog.get_logger("tacit.coordinator")
+
+PAUSE = 5.0
+"""Seconds until a store that failed is tried again."""
+
+
+class Offload(Protocol):
+    """Runs a function that may block, elsewhere."""
+
+    def __call__(self, work: Callable[[], T], /) -> Awaitable[T]:
+        """What `work` returns or raises."""
+        ...
+
+
+class Host(Protocol):
+    """What the arithmetic needs of the coordinator."""
+
+    blobs: Blobs
+    clock: Clock
+    settings: Settings
+    offload: Offload
+    fresh: Callable[[int], bytes]
+    lock: asyncio.Lock
+    metrics: Metrics
+    inlined: dict[str, str]
+    draining: bool
+
+    @property
+    def books(self) -> Mapping[str, Book]:
+        """The open runs."""
+        ...
+
+    def draft(self, book: Book) -> Draft:
+        """What is about to happen to a run."""
+        ...
+
+    async def commit(self, book: Book, draft: Draft) -> None:
+        """Write a draft and fold it in."""
+        ...
+
+    def used(self) -> set[str]:
+        """Digests of all blobs that some run still needs."""
+        ...
+
+
+@final
+class Driver:
+    """One task at a time and run."""
+
+    def __init__(self, host: Host) -> None:
+        self.host = host
+        self._busy: dict[str, asyncio.Task[None]] = {}
+        self._retry: dict[str, float] = {}
+
+    async def settled(self) -> None:
+        """Wait until nothing is under way."""
+        while self._busy:
+            await asyncio.gather(*self._busy.values())
+
+    async def cancel(self) -> None:
+        """End what is under way: the journal knows where to go on."""
+        tasks = tuple(self._busy.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def inline(self, kept: Iterable[Kept]) -> None:
+        """Have small offers at hand: they travel with the turn."""
+        for one in kept:
+            if one.size < self.host.settings.inline and one.offer not in self.host.inlined:
+                raw = await self.host.offload(partial(self._bytes, one.offer))
+                self.host.inlined[one.offer] = b64encode(raw).decode()
+
+    def _bytes(self, digest: str) -> bytes:
+        return self.host.blobs.local(digest).read_bytes()
+
+    def drive(self, book: Book) -> None:
+        """Begin or close what is due; it runs beside everything else."""
+        run = book.row.id
+        if run in self._busy or run not in self.host.books or self.host.draining:
+            return
+        if self.host.clock.now() < self._retry.get(run, 0.0):
+            return
+        if book.status == "waiting":
+            if self._ready(book):
+                self._spawn(book, partial(self._begin, book))
+            return
+        effect = due(book)
+        if isinstance(effect, Close):
+            self._spawn(book, partial(self._close, book, effect))
+        elif isinstance(effect, Draw):
+            self._spawn(book, partial(self._draw, book))
+
+    def _ready(self, book: Book) -> bool:
+        """All clients have joined, or enough and the others had their time."""
+        if book.outline is not None and not book.start:
+            return False
+        waited = self.host.clock.now() - book.row.submitted >= self.host.settings.assemble
+        team = book.plan.team
+        return book.joined >= (team.quorum if waited else team.clients)
+
+    def _spawn(self, book: Book, work: Work) -> None:
+        run = book.row.id
+        task = asyncio.get_running_loop().create_task(self._guarded(book, work))
+        self._busy[run] = task
+
+        def done(ended: asyncio.Task[None]) -> None:
+            del self._busy[run]
+            if not ended.cancelled():
+                self.drive(book)
+
+        task.add_done_callback(done)
+
+    async def _guarded(self, book: Book, work: Work) -> None:
+        """A store that fails is tried again; anything else ends this run and no other."""
+        try:
+            await work()
+            self._retry.pop(book.row.id, None)
+        except TacitError as failed:
+            if failed.code == "deploy.elsewhere":
+                return
+            if failed.code.startswith("store.") and failed.code != "store.blob-missing":
+                self._retry[book.row.id] = self.host.clock.now() + PAUSE
+                LOG.warning("close", run=book.row.id, code=failed.code, cause=failed.cause)
+                return
+            await self._break(book, failed.code, failed.cause)
+        except Exception as failed:  # noqa: BLE001  # one run's arithmetic ends no other run  # one run's arithmetic must not end the others
+            incident = self.host.fresh(8).hex()
+            trace = format_exc()  # as text: a logger that prints local variables prints data
+            LOG.critical("close", run=book.row.id, incident=incident, trace=trace)
+            found = TacitError("deploy.internal", incident=incident)
+            await self._break(book, found.code, f"{found.cause} {type(failed).__name__}")
+
+    async def _break(self, book: Book, code: str, cause: str) -> None:
+        async with self.host.lock:
+            draft = self.host.draft(book)
+            draft.note("broken", code=code, cause=cause)
+            stopping(draft, code)
+            await self.host.commit(book, draft)
+        await self._clear({book.start, *book.machine.answered.values()})
+
+    async def _begin(self, book: Book) -> None:
+        def compute() -> Kept:
+            start = self.host.blobs.local(book.start) if book.start else None
+            return begun(book.plan, book.key, start, self.host.blobs)
+
+        kept = await self.host.offload(compute)
+        async with self.host.lock:
+            if book.status != "waiting":
+                return
+            draft = self.host.draft(book)
+            draft.note("kept", round=0, row={}, **asdict(kept))
+            draft.draw()
+            await self.inline([kept])
+            await self.host.commit(book, draft)
+
+    async def _draw(self, book: Book) -> None:
+        async with self.host.lock:
+            if isinstance(due(book), Draw):
+                draft = self.host.draft(book)
+                draft.draw()
+                await self.host.commit(book, draft)
+
+    async def _close(self, book: Book, effect: Close) -> None:
+        run, before = book.machine, book.kept
+        assert before is not None
+        answers = tuple(run.answered[client] for client in effect.included)
+        round_ = effect.round
+        ages = tuple(round_ - run.versions.get(client, round_) for client in effect.included)
+        key = book.key / "round" / round_ / "open"
+
+        def compute() -> tuple[Kept, dict[str, float]]:
+            paths = tuple(self.host.blobs.local(digest) for digest in answers)
+            what = Sum(book.plan, self.host.blobs.local(before.state), paths, ages, key, round_)
+            kept, row = closed(what, self.host.blobs)
+            up = sum(path.stat().st_size for path in paths)
+            return kept, {"bytes_up": float(up), **row}
+
+        kept, row = await self.host.offload(compute)
+        async with self.host.lock:
+            if due(book) != effect:
+                return
+            draft = self.host.draft(book)
+            told = {
+                "round": float(round_ + 1),
+                "seconds": draft.now - book.row.submitted,
+                "answers": float(len(answers)),
+                "failed": float(len(book.machine.failed)),
+                "staleness": sum(ages) / len(ages),
+            }
+            if not book.law:
+                del told["staleness"]
+            closing(draft, effect, asdict(kept), {**told, **row})
+            await self.inline([kept])
+            held = {one for k in book.offered for one in (k.state, k.offer)}
+            outdated = held | set(answers) | {book.start}
+            await self.host.commit(book, draft)
+            self.host.metrics.rounds.inc()
+        await self._clear(outdated)
+
+    async def _clear(self, digests: set[str]) -> None:
+        """Remove what no run needs any more."""
+        gone = digests - self.host.used() - {""}
+        for digest in gone:
+            self.host.inlined.pop(digest, None)
+        await self.host.offload(lambda: self._delete(gone))
+
+    def _delete(self, digests: Iterable[str]) -> None:
+        for digest in digests:
+            self.host.blobs.delete(digest)

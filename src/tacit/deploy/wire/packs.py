@@ -1,0 +1,234 @@
+r"""Packs: a tree of arrays as one file, the same bytes on any machine, read without copying.
+
+    magic "TACIT\x01\n" | u32 length of the header | header (JSON) | zeros | arrays
+
+The header holds the tree's outline (`tacit.base.tree`) and, for each leaf, dtype, shape and offset
+behind the header. Numbers are little-endian; the data and every leaf begin at multiples of 64
+bytes, each right after the one before, and the file ends with the last: there is one pack of a
+tree. A pack may come from anybody, so nothing that it declares is believed: every size is compared
+with the bytes that are there before anything is allocated.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from tacit.base.errors import TacitError
+from tacit.base.tree import Leaf, flatten, unflatten
+from tacit.deploy.wire.answers import encode_answer, open_answer, read_answer, write_answer
+from tacit.deploy.wire.files import Piece, cannot_read, file_digest, write_pieces
+from tacit.deploy.wire.outline import expected_leaves
+
+__all__ = [
+    "encode_answer",
+    "file_digest",
+    "open_answer",
+    "pack_bytes",
+    "read_answer",
+    "read_pack",
+    "write_answer",
+    "write_pack",
+]
+
+MAGIC = b"TACIT\x01\n"
+HEADER_LIMIT = 1 << 20
+_LENGTH = struct.Struct("<I")
+_START = len(MAGIC) + _LENGTH.size
+_ALIGN = 64
+_AXES = 32
+_UNIT = "Y|M|W|D|h|m|s|ms|us|ns|ps|fs|as"
+_DTYPE = re.compile(
+    r"\|b1|\|[iu]1|<[iu][248]|<f[248]|<c(8|16)|"
+    rf"\|S[1-9][0-9]{{0,5}}|<U[1-9][0-9]{{0,5}}|<[mM]8(\[({_UNIT})\])?"
+)
+
+Bytes = npt.NDArray[np.uint8]
+
+
+class _Leaf(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    dtype: str
+    shape: tuple[int, ...]
+    offset: int
+    order: Literal["C", "F"] = "C"
+
+
+class _Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    outline: Any
+    leaves: tuple[_Leaf, ...]
+
+
+def pack_bytes(tree: Any) -> bytes:
+    """The pack of a tree; `wire.not-packable` or `run.not-storable` if it holds anything else."""
+    return b"".join(_pieces(tree))
+
+
+def write_pack(path: Path, tree: Any, *, durable: bool = True) -> str:
+    """Write a tree's pack; returns the file's SHA-256 in hex. Errors as `write_pieces`."""
+    return write_pieces(path, _pieces(tree), durable=durable)
+
+
+def read_pack(source: Path | bytes, limit: int | None = None) -> Any:
+    """The tree of a pack; its arrays are read-only views of the bytes or of the mapped file.
+
+    `limit`: the most bytes that it may have. Anything that is not a pack is `wire.pack`.
+    """
+    name = str(source) if isinstance(source, Path) else "The message"
+    held = _held(source)
+    try:
+        return _tree(held, held.size if limit is None else limit)
+    except _Corrupt as corrupt:
+        raise TacitError("wire.pack", name=name, why=str(corrupt)) from None
+
+
+class _Corrupt(Exception):
+    """Why bytes are no pack."""
+
+
+def _pieces(tree: Any) -> Iterator[Piece]:
+    outline, leaves = _flat(tree)
+    flats = [_little(leaf) for leaf in leaves]
+    facts, end = [], 0
+    for leaf, order in flats:
+        start = _aligned(end)
+        shape = leaf.shape[::-1] if order == "F" else leaf.shape
+        facts.append(_Leaf(leaf.dtype.str, shape, start, order))
+        end = start + leaf.nbytes
+    header = _encoded(_Header(outline, tuple(facts)))
+    yield MAGIC + _LENGTH.pack(len(header)) + header
+    end = _START + len(header)
+    for leaf, _ in flats:
+        yield bytes(_aligned(end) - end)
+        yield leaf.reshape(-1).view(np.uint8).data
+        end = leaf.nbytes
+
+
+def _flat(tree: Any) -> tuple[Any, list[Leaf]]:
+    try:
+        outline, leaves = flatten(tree, "the pack")
+        expected_leaves(outline)
+    except (RecursionError, ValueError) as wrong:
+        why = "it is nested too deep" if isinstance(wrong, RecursionError) else str(wrong)
+        raise TacitError("wire.not-packable", why=why) from None
+    return outline, leaves
+
+
+def _little(leaf: Leaf) -> tuple[Leaf, Literal["C", "F"]]:
+    """A leaf as contiguous little-endian numbers, transposed if it lies in Fortran's order."""
+    order: Literal["C", "F"] = "F" if leaf.flags.fnc else "C"
+    dtype = leaf.dtype.newbyteorder("<")
+    if _DTYPE.fullmatch(dtype.str) is None:
+        raise TacitError("wire.not-packable", why=f"an array of {leaf.dtype} is not portable")
+    laid = leaf.T if order == "F" else leaf
+    return np.asarray(laid, dtype, order="C"), order
+
+
+def _encoded(header: _Header) -> bytes:
+    try:
+        encoded = msgspec.json.encode(header, enc_hook=_base)
+    except UnicodeEncodeError as wrong:
+        raise TacitError("wire.not-packable", why="a text is not valid Unicode") from wrong
+    if len(encoded) > HEADER_LIMIT:
+        why = f"its outline has {len(encoded)} bytes, more than {HEADER_LIMIT}"
+        raise TacitError("wire.not-packable", why=why)
+    return encoded
+
+
+def _base(held: Any) -> str | int:
+    """A text or number of a class of its own, such as numpy's texts, as a plain one."""
+    return str.__str__(held) if isinstance(held, str) else int(held)
+
+
+def _aligned(offset: int) -> int:
+    return -(-offset // _ALIGN) * _ALIGN
+
+
+def _held(source: Path | bytes) -> Bytes:
+    if isinstance(source, bytes):
+        return np.frombuffer(source, np.uint8)
+    try:
+        if source.stat().st_size == 0:
+            return np.empty(0, np.uint8)
+        return np.asarray(np.memmap(source, np.uint8, "r"))
+    except OSError as failed:
+        raise cannot_read(source, failed) from failed
+
+
+def _tree(held: Bytes, limit: int) -> Any:
+    if held.size > limit:
+        raise _Corrupt(f"it has {held.size} bytes, more than {limit}")
+    header, start = _header(held)
+    try:
+        expected = expected_leaves(header.outline)
+    except ValueError as wrong:
+        raise _Corrupt(f"its outline is broken: {wrong}") from None
+    if len(expected) != len(header.leaves):
+        raise _Corrupt(f"it declares {len(header.leaves)} arrays, its outline {len(expected)}")
+    leaves, end = [], start
+    data = _aligned(start)
+    for fact, kind in zip(header.leaves, expected, strict=True):
+        begin = _aligned(end)
+        if fact.offset != begin - data:
+            raise _Corrupt("its arrays do not follow one another")
+        if held[end:begin].any():
+            raise _Corrupt("there is something between its arrays")
+        leaf, end = _leaf(held, fact, begin)
+        _fits(leaf, kind)
+        leaves.append(leaf)
+    if end != held.size:
+        raise _Corrupt(f"it has {held.size} bytes and declares {end}")
+    return unflatten(header.outline, leaves)
+
+
+def _header(held: Bytes) -> tuple[_Header, int]:
+    """The header, and where it ends."""
+    head = held[:_START].tobytes()
+    if len(head) < _START or not head.startswith(MAGIC):
+        raise _Corrupt("it does not begin as one")
+    (length,) = _LENGTH.unpack(head[len(MAGIC) :])
+    if length > HEADER_LIMIT or length > held.size - _START:
+        raise _Corrupt(f"its header declares {length} bytes")
+    try:
+        text = held[_START : _START + length].tobytes()
+        return msgspec.json.decode(text, type=_Header), _START + length
+    except (ValueError, RecursionError):
+        raise _Corrupt("its header is broken") from None
+
+
+def _leaf(held: Bytes, fact: _Leaf, begin: int) -> tuple[Leaf, int]:
+    """An array as a view of the bytes, and where it ends."""
+    if _DTYPE.fullmatch(fact.dtype) is None:
+        raise _Corrupt("an array is of no plain type")
+    if len(fact.shape) > _AXES or any(axis < 0 for axis in fact.shape):
+        raise _Corrupt("an array has no possible shape")
+    dtype = np.dtype(fact.dtype)
+    if math.prod(max(axis, 1) for axis in fact.shape) * dtype.itemsize >= 1 << 62:
+        raise _Corrupt("an array has no possible shape")
+    end = begin + math.prod(fact.shape) * dtype.itemsize
+    if end > held.size:
+        raise _Corrupt(f"it has {held.size} bytes and declares {end} or more")
+    leaf = held[begin:end].view(dtype).reshape(fact.shape, order=fact.order)
+    leaf.flags.writeable = False
+    return leaf, end
+
+
+def _fits(leaf: Leaf, kind: str) -> None:
+    """Refuse numbers that are none: a half-true, a text beyond Unicode, a list as one number."""
+    if kind != "array" and leaf.ndim:
+        raise _Corrupt("one number is declared as an array")
+    wanted = {"float": "<f8", "int": "<i8"}.get(kind, leaf.dtype.str)
+    if leaf.dtype.str != wanted:
+        raise _Corrupt(f"a {kind} is declared as {leaf.dtype.str}")
+    flat = leaf.reshape(-1, order="A")
+    if leaf.dtype.kind == "b" and flat.size and flat.view(np.uint8).max() > 1:
+        raise _Corrupt("a truth is neither true nor false")
+    if leaf.dtype.kind == "U" and flat.size and flat.view(np.uint32).max() > 0x10FFFF:
+        raise _Corrupt("a text is not Unicode")

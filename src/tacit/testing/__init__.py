@@ -1,0 +1,1 @@
+"""Public test doubles: time that jumps, networks that lose, disks that fill, parties that lie."""
