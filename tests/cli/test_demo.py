@@ -57,6 +57,14 @@ def compared() -> Comparison:
     return four_hospitals(range(2))
 
 
+def test_the_second_act_ends_with_the_bits_of_the_first(done: Done) -> None:
+    act = done.told["second_act"]
+    assert act["identical"]
+    assert act["deployed"] == act["simulated"]
+    assert act["killed"] in HOSPITALS
+    assert any("is part of the sum" in line for line in act["diary"])
+
+
 def told(compared: Comparison, width: int) -> str:
     text = io.StringIO()
     screen = Console(file=text, width=width, force_terminal=True, color_system=None)
@@ -146,7 +154,9 @@ def test_the_price_of_an_epsilon_is_the_difference_in_the_table(compared: Compar
 def test_without_a_terminal_each_method_is_reported_when_it_has_finished(
     tmp_path: Path, done: Done
 ) -> None:
-    ran = CliRunner().invoke(main, ["demo", "--seeds", "1", "--out", str(tmp_path)])
+    ran = CliRunner().invoke(
+        main, ["demo", "--seeds", "1", "--no-rehearse", "--out", str(tmp_path)]
+    )
     assert ran.exit_code == 0, ran.output
     found = [re.fullmatch(r" *(\d+) %  (.+) finished", line) for line in ran.stderr.splitlines()]
     assert all(found)
@@ -157,7 +167,18 @@ def test_without_a_terminal_each_method_is_reported_when_it_has_finished(
 
 
 def test_quiet_prints_the_folder_and_nothing_else(tmp_path: Path) -> None:
-    ran = CliRunner().invoke(main, ["demo", "--seeds", "1", "--quiet", "--out", str(tmp_path)])
+    ran = CliRunner().invoke(
+        main,
+        [
+            "demo",
+            "--seeds",
+            "1",
+            "--no-rehearse",
+            "--quiet",
+            "--out",
+            str(tmp_path),
+        ],
+    )
     assert ran.exit_code == 0, ran.output
     assert ran.output.split() == [str(path) for path in tmp_path.iterdir()]
 

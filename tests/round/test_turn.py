@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from tacit.protect.keys import Keys
 from tacit.protect.stage import At, Stage
 from tacit.round.close import add, open_sum
 from tacit.round.turn import summed, turn
+from tacit.sim.simulate import simulate
 
 CLIENTS = (5, 0, 41, 7)
 
@@ -124,3 +126,20 @@ def test_rows_are_left_as_they_were() -> None:
         before = rows.copy()
         turn(plan, rows, {}, Keys.below(ROUND, CLIENTS), EXAMPLES)
         assert (rows == before).all()
+
+
+@pytest.mark.parametrize("weight", [1.5, -0.1, float("nan")])
+@pytest.mark.parametrize("engine", ["exact", "stacked"])
+def test_a_weight_that_no_stage_bounded_is_refused(weight: float, engine: str) -> None:
+    plan = plan_of("plain")
+
+    def visit(offer: Any, memory: Any, home: Any) -> Any:
+        found, kept = plan.algorithm.visit(offer, memory, home)
+        return found._replace(weight=weight), kept
+
+    heavy = replace(plan, algorithm=plan.algorithm._replace(visit=visit))
+    data = {f"{i}": (np.ones((3, 4)), np.zeros(3, np.int64)) for i in range(len(CLIENTS))}
+    with pytest.raises(tacit.TacitError) as refused:
+        simulate(heavy, data, engine=engine)
+    assert refused.value.code == "round.quorum"
+    assert "weight" in str(refused.value)

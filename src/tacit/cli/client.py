@@ -7,12 +7,14 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 from rich.text import Text
 
+from tacit.base.errors import TacitError
 from tacit.cli.homes import client_home, home_option
 from tacit.cli.output import bullets, console, grid, heading, json_option, print_json, show_grid
 from tacit.deploy.client import diary
@@ -23,7 +25,7 @@ from tacit.deploy.client.datasets import registered
 from tacit.deploy.client.home import Home, read_coordinator
 from tacit.deploy.client.https import https_transport
 from tacit.deploy.client.owner import read_policy
-from tacit.deploy.client.records import Records
+from tacit.deploy.client.records import Decided, Records
 from tacit.deploy.client.sandbox import Limits
 from tacit.deploy.clock import RealClock
 
@@ -34,20 +36,19 @@ LOOK = 0.5
 @click.group("client", invoke_without_command=True)
 @home_option
 @click.option("--quiet", is_flag=True, help="Say nothing; `tacit client log` tells it all.")
+@json_option
 @click.pass_context
-def client(ctx: click.Context, home: Path | None, quiet: bool) -> None:
+def client(ctx: click.Context, home: Path | None, quiet: bool, as_json: bool) -> None:
     """Take part with this machine's data, until Ctrl-C or SIGTERM.
 
     Everything goes out from here: nothing has to reach this machine. What is asked is held against
     policy.toml, and answered once. The subcommands only read.
     """
     if ctx.invoked_subcommand is None:
-        found = client_home(home)
-        found.check()
-        asyncio.run(_work(found, quiet=quiet))
+        asyncio.run(_work(client_home(home), quiet=quiet, as_json=as_json))
 
 
-async def _work(home: Home, *, quiet: bool) -> None:
+async def _work(home: Home, *, quiet: bool, as_json: bool) -> None:
     known, limits = read_coordinator(home), read_policy(home).limits
     runner = ChildProcess(
         home,
@@ -59,11 +60,15 @@ async def _work(home: Home, *, quiet: bool) -> None:
         ),
         client=known.name,
     )
-    screen = console(stderr=True)
-    if not quiet:
+    quiet = quiet or as_json
+    if as_json:
+        told = {"id": known.id, "name": known.name, "url": known.url}
+        print_json({**told, "protections": list(runner.report())})
+    elif not quiet:
+        screen = console(stderr=True)
         screen.print(Text(f"{known.name} takes part at {known.url}.", "bold"))
         bullets(screen, runner.report())
-    tell = _quiet if quiet else (lambda text: screen.print(Text(text)))
+    tell = _quiet if quiet else partial(click.echo, err=True)
     clock = RealClock()
     transport = https_transport(home, clock, os.urandom, _skewed(tell))
     agent = Agent(home, transport, clock, runner, os.urandom, registered, planner=runner)
@@ -147,7 +152,7 @@ def show(home: Path | None, as_json: bool) -> None:
     known, ledger = read_coordinator(found), open_ledger(found)
     try:
         records = Records(ledger)
-        runs = records.open_runs()
+        runs = _joined(records)
         sets = registered(found)
         spent = {name: [_spend(one) for one in records.spent(name, "")] for name in sets}
     finally:
@@ -175,16 +180,31 @@ def _spend(one: Any) -> str:
 @client.command("leave")
 @click.argument("run")
 @home_option
-def leave(run: str, home: Path | None) -> None:
-    """Leave a run, by the first letters of its id; a running client tells the coordinator."""
+@json_option
+def leave(run: str, home: Path | None, as_json: bool) -> None:
+    """Leave a run, by its name or the first letters of its id; a running client tells it."""
     ledger = open_ledger(client_home(home))
     try:
         records = Records(ledger)
-        for one in records.open_runs():
-            asked = one.asked
-            if asked.run.startswith(run):
-                said = f"{asked.name!r}: the owner left the run."
-                records.leave(asked.run, "the owner left", time.time(), said)
-                click.echo(f"Left {asked.name}.")
+        left = [one for one in _joined(records) if _means(run, one)]
+        if not left:
+            raise TacitError("client.not-in-run", name=run)
+        for one in left:
+            said = f"{one.asked.name!r}: the owner left the run."
+            records.leave(one.asked.run, "the owner left", time.time(), said)
     finally:
         ledger.close()
+    if as_json:
+        print_json({"left": [one.asked.run for one in left]})
+        return
+    for one in left:
+        click.echo(f"Left {one.asked.name} ({one.asked.run[:12]}).")
+
+
+def _joined(records: Records) -> list[Decided]:
+    """Open runs that the client takes part in."""
+    return [one for one in records.open_runs() if one.decision == "accept"]
+
+
+def _means(run: str, one: Decided) -> bool:
+    return one.asked.name == run or one.asked.run.startswith(run.lower())

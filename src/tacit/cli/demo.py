@@ -11,10 +11,14 @@ from typing import Any
 import click
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from tacit.base.errors import TacitError
 from tacit.base.extras import optional
 from tacit.cli.demo_text import show
 from tacit.cli.output import console, json_option, number, print_json
+from tacit.cli.second_act import SecondAct, second_act
 from tacit.cli.simulate import run_folders
+from tacit.learn.examples import as_clients
+from tacit.learn.heart import heart_disease
 from tacit.record.comparison import Comparison, Step
 from tacit.record.demo import SHOWN, four_hospitals
 from tacit.record.folder import Saved, write_run
@@ -29,13 +33,15 @@ from tacit.record.whole_folder import refuse_unwritable
 @click.option(
     "--out", default="runs", show_default=True, type=click.Path(path_type=Path), help="Where to."
 )
+@click.option("--rehearse/--no-rehearse", default=True, help="Also as real processes over TLS.")
 @click.option("--quiet", is_flag=True, help="No progress, and only the folder's name at the end.")
 @json_option
-def demo(seeds: int, out: Path, quiet: bool, as_json: bool) -> None:
+def demo(seeds: int, out: Path, rehearse: bool, quiet: bool, as_json: bool) -> None:
     """Federate four real hospitals on this computer, in seconds, and save a run folder.
 
     One model for heart disease, learned at each hospital alone, with all records in one place,
     federated, and federated with differential privacy for every record at epsilon 10, 3 and 1.
+    Then the last of these again between processes over TLS, one of which is killed on the way.
     """
     folder = run_folders(out, None, "demo", [0])[0]
     refuse_unwritable(folder)
@@ -44,18 +50,29 @@ def demo(seeds: int, out: Path, quiet: bool, as_json: bool) -> None:
         compared = four_hospitals(range(seeds), told)
         told(Step(1, 1, "drawing and saving", math.nan))
         saved = write_run(compared[SHOWN].run, folder, _drawing(compared))
+        act = _second(compared[SHOWN].run, told) if rehearse else None
     if as_json:
-        print_json(plain(compared, saved))
+        print_json(plain(compared, saved, act))
     elif quiet:
         click.echo(saved.folder)
     else:
-        show(console(), compared, saved)
+        show(console(), compared, saved, act)
+    if act is not None and not act.identical:
+        raise TacitError("run.not-identical", simulated=act.simulated, deployed=act.deployed)
 
 
-def plain(compared: Comparison, saved: Saved) -> dict[str, Any]:
+def _second(run: Run, told: Callable[[Step], None]) -> SecondAct:
+    def tell(doing: str, done: int, rounds: int) -> None:
+        told(Step(done, rounds, doing, math.nan))
+
+    return second_act(run, as_clients(heart_disease().train), tell)
+
+
+def plain(compared: Comparison, saved: Saved, act: SecondAct | None = None) -> dict[str, Any]:
     """For programs."""
     run = compared[SHOWN].run
     return {
+        "second_act": act and act.plain(),
         **compared.plain(),
         "shown": SHOWN,
         "trust": [sentence._asdict() for sentence in run.trust.sentences],

@@ -12,6 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from tacit.cli.output import bullets, heading, show_grid
+from tacit.cli.second_act import SecondAct
+from tacit.cli.second_act import show as show_act
 from tacit.plan.claims import Party
 from tacit.plan.trust import size
 from tacit.record.comparison import Comparison, EvaluationSet, Result
@@ -22,7 +24,7 @@ NAMES = {Party.COORDINATOR: "coordinator", Party.CLIENT: "another\nhospital",
          Party.PUBLIC: "whoever\ngets the\nmodel"}  # fmt: skip
 
 
-def show(screen: Console, compared: Comparison, saved: Saved) -> None:
+def show(screen: Console, compared: Comparison, saved: Saved, act: SecondAct | None = None) -> None:
     """Everything, in the order in which a reader asks."""
     _intro(screen, compared)
     _scores(screen, compared)
@@ -31,6 +33,8 @@ def show(screen: Console, compared: Comparison, saved: Saved) -> None:
     _trust(screen, compared[SHOWN])
     heading(screen, "What these numbers do not show")
     bullets(screen, _caveats(compared))
+    if act is not None:
+        show_act(screen, act)
     _next(screen, saved)
 
 
@@ -153,6 +157,7 @@ def _next(screen: Console, saved: Saved) -> None:
         (
             f"tacit check {saved.folder}/federation.toml    who would see what",
             "tacit new my-federation    a folder with a federation of your own that runs",
+            "tacit serve    a coordinator of your own: see docs/how-to/two-machines.md",
         ),
     )
 

@@ -27,11 +27,11 @@ class Fetched(NamedTuple):
 
 
 async def chosen(remote: Remote, name: str) -> RunFact:
-    """The run that a user means by the beginning of its id, or by its name (the newest)."""
+    """The run that a user means by its name (the newest), or by the beginning of its id."""
     runs = await remote.runs()
     for fits in (
-        [run for run in runs if run.id.startswith(name.lower())],
         [run for run in runs if run.name == name],
+        [run for run in runs if run.id.startswith(name.lower())],
     ):
         if fits:
             return fits[0]

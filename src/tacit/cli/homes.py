@@ -38,9 +38,11 @@ def member_home(role: str, name: str) -> Home:
 
 
 def client_home(given: Path | None) -> Home:
-    """The home that was named, or the only client of this machine."""
+    """The home that was named, or the only client of this machine; it is there."""
     if given is not None:
-        return Home(given)
+        home = Home(given)
+        home.check()
+        return home
     found = sorted((tacit_home() / "clients").glob("*/coordinator.toml"))
     if len(found) != 1:
         names = ", ".join(file.parent.name for file in found) or "none"

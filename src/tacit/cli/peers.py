@@ -11,7 +11,7 @@ from rich.text import Text
 from tacit.base.errors import TacitError
 from tacit.base.nearest import did_you_mean
 from tacit.cli.homes import client_home, home_option
-from tacit.cli.output import bullets, console, grid, json_option, print_json, show_grid
+from tacit.cli.output import console, grid, json_option, print_json, show_grid
 from tacit.cli.remote import with_remote
 from tacit.deploy.client.database import open_ledger
 from tacit.deploy.client.home import Home
@@ -48,7 +48,7 @@ def list_(home: Path | None, as_json: bool) -> None:
         (peer.name, peer.id, "yes" if peer.id in approved else "-", f"{len(peer.vouches)}")
         for peer in named
     ]
-    show_grid(screen, grid(columns, cells, columns[:-1]))
+    show_grid(screen, grid(columns, cells, ("name", "approved")))
     if not named:
         screen.print(Text("No other client has joined yet."))
 
@@ -57,7 +57,8 @@ def list_(home: Path | None, as_json: bool) -> None:
 @click.argument("names", nargs=-1, required=True)
 @click.option("--vouch", is_flag=True, help="Sign for them too, for owners who trust your word.")
 @home_option
-def approve(names: tuple[str, ...], vouch: bool, home: Path | None) -> None:
+@json_option
+def approve(names: tuple[str, ...], vouch: bool, home: Path | None, as_json: bool) -> None:
     """Put peers on your roster, by name or id."""
     found = client_home(home)
     named = with_remote(found, lambda remote: remote.peers()).peers
@@ -72,13 +73,18 @@ def approve(names: tuple[str, ...], vouch: bool, home: Path | None) -> None:
         ledger.close()
     if vouch:
         _vouch(found, chosen)
-    bullets(console(), [f"{peer.name} ({peer.id}) is on your roster." for peer in chosen], " ")
+    if as_json:
+        print_json({"approved": [{"id": peer.id, "name": peer.name} for peer in chosen]})
+        return
+    for peer in chosen:
+        click.echo(f"{peer.name} ({peer.id}) is on your roster.")
 
 
 @peers.command("remove")
 @click.argument("name")
 @home_option
-def remove(name: str, home: Path | None) -> None:
+@json_option
+def remove(name: str, home: Path | None, as_json: bool) -> None:
     """Take a peer off your roster, by name or id."""
     found = client_home(home)
     roster = _roster(found)
@@ -91,7 +97,10 @@ def remove(name: str, home: Path | None) -> None:
         Records(ledger).disapprove(fits[0].id, time.time(), said)
     finally:
         ledger.close()
-    click.echo(f"{fits[0].name} is no longer on your roster.")
+    if as_json:
+        print_json({"removed": fits[0].id})
+    else:
+        click.echo(f"{fits[0].name} is no longer on your roster.")
 
 
 def _vouch(home: Home, chosen: list[Peer]) -> None:

@@ -17,7 +17,7 @@ from tacit.cli.homes import FOLDER, coordinator_folder, member_home, on_option, 
 from tacit.cli.homes import remote_home as membership
 from tacit.cli.output import bullets, console, grid, json_option, print_json, show_grid
 from tacit.cli.remote import with_remote
-from tacit.deploy.client.home import Home, read_coordinator
+from tacit.deploy.client.home import Coordinator, Home, read_coordinator
 from tacit.deploy.client.join import join as join_coordinator
 from tacit.deploy.clock import RealClock
 from tacit.deploy.identity.invitation import Invitation, parse
@@ -66,13 +66,17 @@ def join(invitation: str, name: str, home: Path | None, as_json: bool) -> None:
         return
     screen = console()
     screen.print(Text(f"You are {known.name}, {known.role} at {known.url}.", "bold"))
-    bullets(screen, _next(place, known.role, home is not None), " ")
+    bullets(screen, _next(place, known, home is not None), " ")
 
 
-def _next(place: Home, role: str, named: bool) -> list[str]:
+def _next(place: Home, known: Coordinator, named: bool) -> list[str]:
     """What to do now."""
-    if role != "client":
-        return [f"Kept in      {place.folder}", "Run          tacit run app.toml --on URL"]
+    if known.role != "client":
+        return [
+            f"Your id      {known.id} (data owners allow you by it)",
+            f"Kept in      {place.folder}",
+            "Run          tacit run app.toml --on URL",
+        ]
     which = f" --home {place.folder}" if named else ""
     return [
         f"Your rules   {place.policy} (read it: it says who may ask for what)",
@@ -98,7 +102,7 @@ def list_(on: str | None, as_json: bool) -> None:
         return
     rows = [(one.name, one.role, one.id, _when(one.enrolled), _state(one)) for one in found]
     columns = ("name", "role", "id", "since", "state")
-    show_grid(console(), grid(columns, rows, columns))
+    show_grid(console(), grid(columns, rows, ("name", "role", "since", "state")))
 
 
 @members.command("revoke")

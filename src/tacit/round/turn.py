@@ -45,6 +45,9 @@ def take_turn(
     home = Home(plan.task, held, key / "local", plan.records, plan.split)
     offer = received(plan, offer, memory)
     found, kept = plan.algorithm.visit(offer, memory.get("algorithm"), home)
+    if not fair(plan, found.weight):
+        facts = {"client": client, "round": round_ + 1, "weight": float(found.weight)}
+        raise TacitError("round.weight", **facts)
     found, personal = left_at_home(plan, offer, found)
     row = pack(plan, found, home.report(offer["params"]) if plan.federation.metrics else None)
     if row.size != plan.message.size:
@@ -59,6 +62,15 @@ def take_turn(
     if personal is not None:
         pending = {**pending, "personal": personal}
     return Turn(answers[0], pending, found.loss, held.count)
+
+
+def fair(plan: Plan, weight: Any) -> bool:
+    """Whether weights of contributions are what the chain counts on: at most 1, a mean's weight.
+
+    In a sum over records the weight is their number, which the chain bounds by itself.
+    """
+    most = np.inf if plan.records is not None else 1.0
+    return bool(np.all((np.asarray(weight) >= 0) & (np.asarray(weight) <= most)))
 
 
 def received(plan: Plan, offer: Offer, memory: Memories) -> Offer:

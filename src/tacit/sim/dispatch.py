@@ -155,12 +155,10 @@ class Dispatch:
         while waiting or self.asked:
             for member in self.crew.idle[: len(waiting)]:
                 self._ask(member, self._request(waiting.popleft()))
-            for member, said in self.crew.hear():
-                request = self.asked.pop(member, None)
+            for member, said, request in self._heard():
                 if not isinstance(said, Gone):
                     yield from self._done(member, said)
                     continue
-                self._forget(member)
                 again, refused = self._after(said, request)
                 waiting.extendleft(again)
                 yield from refused
@@ -216,10 +214,8 @@ class Dispatch:
             self._ask(member, ask(tuple(own)))
         whole = True
         while self.asked:
-            for member, said in self.crew.hear():
-                self.asked.pop(member, None)
+            for member, said, _ in self._heard():
                 if isinstance(said, Gone):
-                    self._forget(member)
                     whole = whole and member not in shares
                 else:
                     found[member] = said
@@ -244,10 +240,18 @@ class Dispatch:
     def _settle(self) -> None:
         """Wait for members whose results nobody wants any more."""
         while self.asked:
-            for member, said in self.crew.hear():
-                self.asked.pop(member, None)
-                if isinstance(said, Gone):
-                    self._forget(member)
+            self._heard()
+
+    def _heard(self) -> list[tuple[int, Any, Request | None]]:
+        """News, with what each member was asked.
+
+        All of it is taken note of before any is passed on: who listens may stop in the middle.
+        """
+        news = [(member, said, self.asked.pop(member, None)) for member, said in self.crew.hear()]
+        for member, said, _ in news:
+            if isinstance(said, Gone):
+                self._forget(member)
+        return news
 
     def _forget(self, member: int) -> None:
         for client in [client for client, held in self.holder.items() if held == member]:

@@ -25,7 +25,7 @@ from tacit.learn.stacked import Stackable, StackedHome, StackedTask, cannot_stac
 from tacit.plan.build import Plan
 from tacit.plan.cohort import Fixed
 from tacit.protect.keys import Keys
-from tacit.round.turn import Memories, left_at_home, received, shows, summed, turn
+from tacit.round.turn import Memories, fair, left_at_home, received, shows, summed, turn
 from tacit.sim.backend import Receipt, Refusal
 from tacit.sim.exact import Exact, held_by
 from tacit.sim.fold import (
@@ -259,6 +259,8 @@ class Stacked:
         offer = self._received(memory, len(asked))
         home = self._home(asked)
         found, kept = plan.algorithm.visit(offer, memory.get("algorithm"), home)
+        if not fair(plan, found.weight):
+            raise ValueError("a weight out of bounds")  # the exact turn names it
         found, personal = left_at_home(plan, offer, found)
         reports = home.reports(offer["params"]) if plan.federation.metrics else None
         keeps = {"algorithm": kept, "personal": personal}

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple, final
 COORDINATOR: Final = -1
 """The node that is no client."""
 
-CLIENTS: Final = 4
+CLIENTS: Final = 3
 """Clients of a rehearsed federation, by number from 0."""
 
 

@@ -397,7 +397,7 @@ def _home(home: Home, name: str) -> None:
     home.make_folders()
     me = identity_of(name)
     write_secret(home.key, pem_of(me._secret))
-    known = Known("https://here", me.id, name, "SHA256:x", "")
+    known = Known("https://here", me.id, name, "client", "SHA256:x", "")
     home.coordinator.write_text(coordinator_text(known), "utf-8")
     home.policy.write_text(POLICY, "utf-8")
     with closing(open_ledger(home)) as ledger:

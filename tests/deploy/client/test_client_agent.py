@@ -6,17 +6,21 @@ import os
 import shutil
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
+import msgspec
 import pytest
 
 from tacit.base.errors import TacitError
 from tacit.base.key import Key
+from tacit.deploy.client import agent as agent_module
 from tacit.deploy.client import database
 from tacit.deploy.client.database import open_ledger
 from tacit.deploy.client.diary import lines
 from tacit.deploy.client.home import Home, alone
 from tacit.deploy.client.records import Answer, Records
 from tacit.deploy.identity.keys import Identity
+from tacit.deploy.wire.messages import Turn
 from tests.deploy.client.fake import (
     DATASET,
     RUN,
@@ -268,3 +272,25 @@ def test_data_sets_are_named_and_never_paths(tmp_path: Path) -> None:
     one = agent(home, fake, Drawing(os.urandom), datasets=lambda home: ("others",))
     played(worked(one, lambda: bool(fake.joinings)))
     assert fake.joinings[0].reasons == (f"no data set is registered here as {DATASET!r}",)
+
+
+def test_runs_take_their_turns_in_fair_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[str] = []
+
+    async def take(desk: Any, turn: Turn, alive: Any) -> bool:
+        taken.append(turn.run[0])
+        return turn.run[0] != "c"  # the third one has to wait
+
+    monkeypatch.setattr(agent_module, "take", take)
+    home = make_home(tmp_path)
+    turns = [msgspec.structs.replace(fake_for(home).turn(), run=name * 32) for name in "cab"]
+
+    async def play() -> None:
+        shift = agent_module.Shift(Mock())
+        for _ in range(4):
+            assert await shift._turns(turns)
+
+    played(play())
+    assert taken == ["a", "b", "c", "a", "b"]

@@ -9,6 +9,8 @@ import pytest
 from msgspec.structs import replace
 
 from tacit.base.errors import TacitError
+from tacit.deploy.client.database import open_ledger
+from tacit.deploy.client.records import Records
 from tacit.deploy.client.roster import (
     Approved,
     approved_in,
@@ -24,6 +26,7 @@ from tests.deploy.client.fake import (
     RUN,
     Drawing,
     agent,
+    federation,
     make_home,
     over,
     participant,
@@ -161,14 +164,9 @@ def test_wrong_rounds_are_refused(tmp_path: Path, change: object, told: str) -> 
 def test_vouched_peers_count_where_the_policy_says_so(tmp_path: Path) -> None:
     policy = 'researchers = ["Ada"]\nhidden_answers = false\nvouches = 1\nminimum_cohort = 4\n'
     home = make_home(tmp_path, policy)
-    from tacit.deploy.client.database import open_ledger
-    from tacit.deploy.client.records import Records
-
     ledger = open_ledger(home)
     assert Records(ledger).disapprove(PEERS[2].id, 0.0, "gone.")
     ledger.close()
-    from tests.deploy.client.fake import federation
-
     fake = fake_for(home, described=federation(quorum=4))
     signed = (vouch(PEERS[0], PEERS[2], "peer 2"),)
     fake.peers = Peers((Peer(PEERS[2].id, "peer 2", encoded(PEERS[2].public), signed),))

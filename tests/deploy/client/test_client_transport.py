@@ -99,6 +99,7 @@ def test_a_refusal_is_not_repeated_and_cannot_write_to_the_terminal() -> None:
     transport, memory = made(says(403, "deploy.role"))
     with pytest.raises(Refused) as wrong:
         sent(transport)
+    assert len(memory.tries) == 1
     assert (wrong.value.code, wrong.value.status) == ("deploy.role", 403)
     problem = wire.Problem(wire.ErrorFact("a.b", "bad\x1b[31m", "c", {}))
     transport, _ = made(lambda *_: Response(403, {}, wire.encode(problem)))
@@ -214,7 +215,7 @@ def server(folder: Path) -> Iterator[tuple[str, str]]:
     class Echo(http.server.BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
-        def do_POST(self) -> None:  # noqa: N802 - the standard library calls it so
+        def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             self.send_response(200)
             self.send_header("Content-Length", str(len(body)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -167,5 +168,5 @@ def test_what_the_owner_sees_of_a_coordinator_in_trouble(tmp_path: Path) -> None
 
     fake.before = away
     played(worked(agent(home, fake, Drawing(os.urandom)), over(fake)))
-    pauses = [b - a for a, b in zip(tries, tries[1:5], strict=False)]
+    pauses = [b - a for a, b in pairwise(tries[:5])]
     assert pauses == [15.0] * 4 and sorted(fake.got) == [0, 1, 2]

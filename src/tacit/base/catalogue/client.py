@@ -25,6 +25,10 @@ CLIENT: dict[str, Entry] = {
         "The run has no model yet.",
         "Wait until it has closed a round.",
     ),
+    "client.code-here": Entry(
+        "The code {name} is not imported into the process that holds the owner's key.",
+        "Start the client with `tacit client`, which runs such code in a child process.",
+    ),
     "client.running": Entry(
         "A client already runs on {home}: two would answer with one key.",
         "Stop the other one first, or use its folder on one machine only.",
@@ -164,6 +168,10 @@ CLIENT: dict[str, Entry] = {
     "client.no-run": Entry(
         "No run there has an id or a name that begins with {name!r}.",
         "{hint}`tacit runs list --on URL` shows them.",
+    ),
+    "client.not-in-run": Entry(
+        "This client takes part in no open run with the name, or an id that begins with, {name!r}.",
+        "`tacit client show` lists its runs.",
     ),
     "client.rehearsal-names": Entry(
         "The rehearsal is for {asked} clients, but the data has {found}.",

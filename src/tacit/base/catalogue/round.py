@@ -29,6 +29,10 @@ ROUND: dict[str, Entry] = {
         "The update of client {client} in round {round} has NaN or infinite numbers.",
         "Lower the learning rate, or look for extreme values in the client's data.",
     ),
+    "round.weight": Entry(
+        "The algorithm gave the answer of client {client} in round {round} the weight {weight:g}.",
+        "A visit's weight is between 0 and 1; the stage that weighs by examples comes after it.",
+    ),
     "round.update-shape": Entry(
         "The answer of client {client} has {found} numbers; the plan says {expected}.",
         "Check that every client runs the same description and version.",

@@ -167,4 +167,8 @@ RUNS: dict[str, Entry] = {
         "{client} did not answer round {round}: {code}.",
         "`tacit runs logs` tells what the client said; its owner sees more in `tacit client log`.",
     ),
+    "run.not-identical": Entry(
+        "The model of the processes ({deployed}) is not the simulation's ({simulated}).",
+        "Set OMP_NUM_THREADS=1 and try again; if it stays so, this is a defect: please report it.",
+    ),
 }

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable, Collection
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeVar, final
 
 from tacit.base.errors import TacitError
@@ -22,9 +23,10 @@ from tacit.deploy.client.records import Records, swept
 from tacit.deploy.client.runner import Runner
 from tacit.deploy.client.taking import about, send, take
 from tacit.deploy.client.taking import tell as tell_failure
-from tacit.deploy.client.transport import Transport
+from tacit.deploy.client.transport import SignedTransport, Transport
 from tacit.deploy.clock import Clock
 from tacit.deploy.identity.keys import Identity
+from tacit.deploy.store import faults
 from tacit.deploy.wire.messages import Consider, Fate, Open, Over, Poll, Turn, Work
 
 T = TypeVar("T")
@@ -75,6 +77,8 @@ class Agent:
                 self.datasets,
                 self.pace,
             )
+            if isinstance(self.transport, SignedTransport):
+                self.transport.on_skew = partial(_tell_skew, desk)
             try:
                 await Shift(desk).work()
             finally:
@@ -90,6 +94,8 @@ class Shift:
     served: dict[str, int] = field(default_factory=dict)
     turns: int = 0
     early: int = 0
+    certain: bool = False
+    caught_up: float = 0.0
     trouble: str = ""
 
     async def work(self) -> None:
@@ -103,7 +109,7 @@ class Shift:
                 went_on = await self.once()
                 self.trouble = ""
             except TacitError as wrong:
-                went_on = False
+                went_on = self.certain = False
                 if wrong.cause != self.trouble:
                     self.trouble = wrong.cause
                     LOG.warning("%s %s [%s]", wrong.cause, wrong.remedy, wrong.code)
@@ -112,13 +118,13 @@ class Shift:
 
     async def once(self) -> bool:
         """Finish what is unfinished, then ask for work and do it; False where nothing went on."""
-        busy = await self.catch_up()
         desk, began = self.desk, self.desk.clock.now()
-        work = await self._poll(0.0 if busy else desk.pace.wait)
+        busy = False
+        if not self.certain or not 0 <= began - self.caught_up < desk.pace.catch_up:
+            busy, self.certain, self.caught_up = await self.catch_up(), True, began
+        work = await self._poll(0.0 if busy else self._patience())
         told = [self._settled(fate) for fate in work.fates]
         told += [self._over(task) for task in work.tasks if isinstance(task, Over)]
-        if any(told):
-            swept(desk.records, desk.home.answers, desk.home.memory)
         for task in work.tasks:
             if isinstance(task, Consider):
                 told.append(await decide(desk, task))
@@ -151,9 +157,14 @@ class Shift:
         home = self.desk.home
         swept(self.desk.records, home.answers, home.memory)
 
+    def _patience(self) -> float:
+        """Seconds that a poll may last: less while the owner may yet allow what was refused."""
+        refused = any(one.decision == "refuse" for one in self.desk.records.open_runs())
+        return min(self.desk.pace.wait, self.desk.pace.catch_up) if refused else self.desk.pace.wait
+
     async def _poll(self, wait: float) -> Work:
         records = self.desk.records
-        decided = tuple(one.asked.run for one in records.open_runs())[-MOST_DECIDED:]
+        decided = records.open_names()[-MOST_DECIDED:]
         answers = records.open_answers()[:MOST_OPEN]
         found = tuple(Open(one.run, one.round, one.digest) for one in answers)
         poll = Poll(wait, found, decided)
@@ -165,9 +176,16 @@ class Shift:
         text = diary.settled(included=fate.included, code=fate.code)
         said = f"{about(fate.run, records.run(fate.run), fate.round)}: {text}"
         now = self.desk.clock.now()
-        return records.settle(
+        done = records.settle(
             fate.run, fate.round, now, said, included=fate.included, code=fate.code[:60]
         )
+        if done is not None and not fate.included:
+            self._clean()
+        for name in done or ():
+            for folder in (self.desk.home.answers, self.desk.home.memory):
+                with faults.disk(folder):
+                    (folder / name).unlink(missing_ok=True)
+        return done is not None
 
     def _over(self, task: Over) -> bool:
         decided = self.desk.records.run(task.run)
@@ -176,6 +194,7 @@ class Shift:
         status = task.status[:20] if task.status.isalpha() else "over"
         said = f"{about(task.run, decided)} is over: {status}."
         self.desk.records.over(task.run, status, self.desk.clock.now(), said)
+        self._clean()
         return True
 
     async def _turns(self, turns: list[Turn]) -> bool:
@@ -217,3 +236,10 @@ class Shift:
                 continue
             if any(isinstance(task, Over) and task.run == run for task in work.tasks):
                 return
+
+
+def _tell_skew(desk: Desk, skew: float) -> None:
+    """Clocks that differ are no reason to stop, but the owner should know."""
+    where = "behind" if skew > 0 else "ahead of"
+    text = f"this machine's clock is {abs(skew):.0f} seconds {where} the coordinator's"
+    desk.records.say(desk.clock.now(), f"{text}; requests are dated by the coordinator's.")

@@ -33,8 +33,8 @@ class Ledger:
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """A transaction that sees one moment."""
-        with self._transaction("BEGIN") as connection:
+        """For statements that only read; each of them sees one moment."""
+        with self._transaction("") as connection:
             yield connection
 
     def close(self) -> None:
@@ -83,4 +83,6 @@ def _prepare(connection: DBAPIConnection, _record: object) -> None:
 
 
 def _begin(connection: Connection) -> None:
-    connection.exec_driver_sql(connection.get_execution_options()["tacit_begin"])
+    begin = connection.get_execution_options()["tacit_begin"]
+    if begin:
+        connection.exec_driver_sql(begin)

@@ -27,12 +27,17 @@ LASTING = frozenset({400, 403, 404, 409, 410, 413, 422})
 @final
 @dataclass(frozen=True)
 class Pace:
-    """Seconds: a poll waits for work; a pause after nothing went on; a sign of life in a turn."""
+    """Seconds: a poll waits for work; a pause after nothing went on; a sign of life in a turn.
+
+    `peers`: vouches are asked for anew; `catch_up`: what other processes changed here (the owner
+    left a run, edited the policy) is looked at.
+    """
 
     wait: float = 25.0
     pause: float = 15.0
     beat: float = 20.0
     peers: float = 60.0
+    catch_up: float = 5.0
 
 
 @final

@@ -8,9 +8,9 @@ from typing import Final, TypeVar
 import msgspec
 
 from tacit.base.errors import TacitError
-from tacit.deploy.client.home import sync_folder
 from tacit.deploy.client.transport import Into, Part, Refused, Request, Transport
 from tacit.deploy.store import faults
+from tacit.deploy.wire.files import sync_folder
 from tacit.deploy.wire.messages import Message, Offset, encode
 from tacit.deploy.wire.packs import file_digest
 

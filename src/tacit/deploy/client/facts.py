@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol, final
 
+from tacit.base.errors import TacitError
 from tacit.base.plain import digest
 from tacit.plan.federation import from_plain
 from tacit.plan.policy import Policy, accepts
@@ -61,10 +62,18 @@ class Planner(Protocol):
 @final
 @dataclass(frozen=True)
 class HerePlanner:
-    """Builds plans in this process: for tests, and for tasks without the researcher's code."""
+    """Builds plans in this process, which holds the keys: so only those of tacit's own tasks.
+
+    `trusted`: also import the researcher's code (tests, rehearsals).
+    """
+
+    trusted: bool = False
 
     async def facts(self, federation: Mapping[str, Any], policy: Policy) -> PlanFacts:
-        """Rebuild the plan from its description and hold it against the rules."""
+        """Rebuild the plan from its description; `client.code-here` for a researcher's code."""
+        code = from_plain(dict(federation)).task.code
+        if code and not self.trusted:
+            raise TacitError("client.code-here", name=code)
         return plan_facts(federation, policy)
 
 

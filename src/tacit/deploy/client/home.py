@@ -14,6 +14,7 @@ from typing import final
 from tacit.base.errors import TacitError
 from tacit.base.plain import from_plain, to_plain
 from tacit.base.toml import dumps, loads
+from tacit.deploy.wire.files import sync_folder
 
 
 @final
@@ -140,16 +141,6 @@ def alone(home: Home) -> Iterator[None]:
                 raise TacitError("client.running", home=home.folder) from held
             raise TacitError("store.cannot-open", place=home.folder, why=str(held)) from held
         yield
-
-
-def sync_folder(folder: Path) -> None:
-    """Make renames in a folder durable, where the platform has that."""
-    if os.name == "posix":
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 def keep(made: Path, place: Path) -> Path:

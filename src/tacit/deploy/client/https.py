@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import ParamSpec, TypeVar, final
 
@@ -97,7 +98,7 @@ async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs)
             result = function(*args, **kwargs)
         except BaseException as raised:  # noqa: BLE001 - it is raised again where it is awaited
             error = raised
-        if not loop.is_closed():
+        with suppress(RuntimeError):  # the loop has ended meanwhile: nobody waits any more
             loop.call_soon_threadsafe(tell, result, error)
 
     threading.Thread(target=work, daemon=True, name="tacit-https").start()

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from tacit.base.atomic import write_atomically
 from tacit.base.errors import TacitError
 from tacit.deploy.client.exchange import call
-from tacit.deploy.client.home import Coordinator, Home, coordinator_text, sync_folder
+from tacit.deploy.client.home import Coordinator, Home, coordinator_text
 from tacit.deploy.client.https import HttpsWire, in_thread
 from tacit.deploy.client.owner import TEMPLATE
 from tacit.deploy.client.roster import encoded
@@ -22,6 +22,7 @@ from tacit.deploy.identity.authority import fetch_pinned
 from tacit.deploy.identity.invitation import Invitation, parse
 from tacit.deploy.identity.keys import Identity
 from tacit.deploy.store import faults
+from tacit.deploy.wire.files import sync_folder
 from tacit.deploy.wire.messages import Enrolled, Enrolment, Role
 
 Reach: TypeAlias = Callable[[Invitation], Awaitable[tuple[str, Wire]]]

@@ -144,6 +144,12 @@ class Records:
             row = connection.execute(select(runs).where(runs.c.run == run)).first()
         return _decided(row) if row else None
 
+    def open_names(self) -> tuple[str, ...]:
+        """Ids of runs that were considered and have not ended, oldest decision first."""
+        query = select(runs.c.run).where(runs.c.status == "open").order_by(runs.c.at, runs.c.run)
+        with self.ledger.read() as connection:
+            return tuple(connection.scalars(query))
+
     def open_runs(self) -> tuple[Decided, ...]:
         """Runs that were considered and have not ended, in the order of the decisions."""
         query = select(runs).where(runs.c.status == "open").order_by(runs.c.at, runs.c.run)
@@ -176,17 +182,20 @@ class Records:
 
     def settle(
         self, run: str, round_: int, at: float, said: str, *, included: bool, code: str
-    ) -> bool:
+    ) -> tuple[str, ...] | None:
         """Learn an answer's fate; with it, in one transaction, the memory is committed or not.
 
-        False where the fate was known, or nothing was answered.
+        Gives the names of files that nobody needs any more; None where the fate was known, or
+        nothing was answered.
         """
         status = "included" if included else "discarded"
         here = _key(run, round_) & answers.c.status.in_(OPEN)
         with self.ledger.write() as connection:
-            row = connection.execute(select(answers.c.pending).where(here)).first()
+            row = connection.execute(select(answers.c.file, answers.c.pending).where(here)).first()
             if row is None:
-                return False
+                return None
+            held = select(memory.c.file).where(memory.c.run == run)
+            old = connection.scalar(held)
             connection.execute(update(answers).where(here).values(status=status, code=code))
             if included and row.pending is not None:
                 kept = {"run": run, "round": round_, "file": row.pending}
@@ -194,8 +203,12 @@ class Records:
                 newer = memory.c.round < round_
                 query = query.on_conflict_do_update(["run"], set_=kept, where=newer)
                 connection.execute(query)
+            kept_now = connection.scalar(held)
             note(connection, at, said, run, round_)
-        return True
+        if not included:
+            return ()  # it may be asked for again
+        files = {row.file, row.pending, old} - {kept_now, None}
+        return tuple(sorted(files))
 
     def answer(self, run: str, round_: int) -> Answer | None:
         """The answer of a round, whatever became of it."""

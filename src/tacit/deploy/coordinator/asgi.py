@@ -11,6 +11,7 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from traceback import format_exc
 from typing import Any, final
 from urllib.parse import parse_qsl

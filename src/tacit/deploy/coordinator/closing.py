@@ -44,6 +44,7 @@ class Sum:
 
     plan: Plan
     state: Path
+    offer: Path
     answers: tuple[Path, ...]
     ages: tuple[int, ...]
     key: Key
@@ -126,27 +127,26 @@ def closed(what: Sum, blobs: Blobs) -> tuple[Kept, dict[str, float]]:
     with np.errstate(over="ignore", invalid="ignore"):  # found and named below
         total, count = add(_weighted(what))
         opening = open_sum(plan, total, count, what.key)
-        state = apply(plan, _copied(read_pack(what.state)), opening)
+        state = apply(plan, _state(what), opening)
     if not np.isfinite(state["params"]).all():
         raise TacitError("round.model-not-finite", round=what.round + 1)
     row = {name: float(value) for name, value in reported(opening).items()}
     return _stored(plan, state, blobs), row
 
 
-def _copied(state: State) -> State:
-    """Arrays of its own: those of a pack are views of a file, and algorithms may write."""
-    return {
-        name: np.array(held) if isinstance(held, np.ndarray) else held
-        for name, held in state.items()
-    }
+def _state(what: Sum) -> State:
+    """The state that the round began with; its arrays are read-only views of files."""
+    held, offer = read_pack(what.state), read_pack(what.offer)
+    return {**held["own"], **{name: offer[name] for name in held["offered"]}}
 
 
 def _stored(plan: Plan, state: State, blobs: Blobs) -> Kept:
-    """Both as packs in the blob store; one where the state is no more than the offer."""
+    """Both as packs in the blob store; what the offer has is not stored twice."""
     offer = dict(plan.algorithm.offer(state))
-    digest, size = _put(state, blobs)
-    same = offer.keys() == state.keys() and all(offer[name] is state[name] for name in offer)
-    told, size = (digest, size) if same else _put(offer, blobs)
+    offered = [name for name, held in state.items() if offer.get(name) is held]
+    own = {name: held for name, held in state.items() if name not in offered}
+    told, size = _put(offer, blobs)
+    digest, _ = _put({"own": own, "offered": offered}, blobs)
     return Kept(digest, told, size)
 
 

@@ -202,7 +202,8 @@ class Driver:
 
         def compute() -> tuple[Kept, dict[str, float]]:
             paths = tuple(self.host.blobs.local(digest) for digest in answers)
-            what = Sum(book.plan, self.host.blobs.local(before.state), paths, ages, key, round_)
+            held = (self.host.blobs.local(before.state), self.host.blobs.local(before.offer))
+            what = Sum(book.plan, *held, paths, ages, key, round_)
             kept, row = closed(what, self.host.blobs)
             up = sum(path.stat().st_size for path in paths)
             return kept, {"bytes_up": float(up), **row}

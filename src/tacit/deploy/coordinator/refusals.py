@@ -72,7 +72,7 @@ RETRY = {503: "2", 429: "60", 507: "30"}
 _HIDDEN = {
     "place": "of the coordinator",
     "path": "of the coordinator",
-    "name": "upload",
+    "name": "in hand",
     "why": "the operator's log says more",
 }
 

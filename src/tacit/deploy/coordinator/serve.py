@@ -94,17 +94,17 @@ async def running(serving: Serving, clock: Clock | None = None) -> AsyncIterator
     """A coordinator that serves inside this block; leaving it drains."""
     time, folder = clock or RealClock(), serving.folder
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    port = serving.port or free_port(serving.host)
+    port = free_port(serving.host, serving.port)
     names = serving.hosts or (serving.host,)
     certificates = ensure(folder / "authority", names, time.now())
     first = not (folder / "operator" / "key").exists()
     database = open_database(serving.database or f"sqlite:///{folder / 'coordinator.db'}")
     pool = ThreadPoolExecutor(THREADS, "tacit")
     try:
-        settings = replace(serving.settings, fingerprint=certificates.fingerprint)
+        holder = _operator(database, folder / "operator" / "key", time.now())
+        settings = replace(serving.settings, fingerprint=certificates.fingerprint, holder=holder)
         blobs = Blobs(serving.blobs or folder / "blobs", folder / "spool")
         here = Coordinator(database, blobs, time, settings, offload=_Pool(pool))
-        _operator(database, folder / "operator" / "key", time.now())
         await here.start()
         url = f"https://{names[0]}:{port}"
         pem = certificates.authority_pem
@@ -169,8 +169,11 @@ async def _accepting(host: str, port: int, serving: asyncio.Task[None]) -> None:
     raise TacitError("deploy.port", host=host, port=port, why="it does not answer")
 
 
-def _operator(database: Database, path: Path, now: float) -> None:
-    """The first operator's key lies beside the database: who can read one can use the other."""
+def _operator(database: Database, path: Path, now: float) -> str:
+    """The first operator's key lies beside the database: who can read one can use the other.
+
+    Gives its id.
+    """
     path.parent.mkdir(mode=0o700, exist_ok=True)
     identity = Identity.load(path) if path.exists() else Identity.create(path)
     with database.begin() as connection:
@@ -180,6 +183,7 @@ def _operator(database: Database, path: Path, now: float) -> None:
                 name = f"operator {identity.id[:8]}"
             member = Member(identity.id, name, Role.OPERATOR, identity.public, now)
             members.add(connection, member)
+    return identity.id
 
 
 @final
@@ -194,11 +198,19 @@ class _Pool:
         return asyncio.get_running_loop().run_in_executor(self.threads, work)
 
 
-def free_port(host: str) -> int:
-    """A port that nobody uses at the moment."""
+def free_port(host: str, port: int = 0) -> int:
+    """The port, or any one that nobody uses; `deploy.port` where it is somebody else's.
+
+    The server itself would share the port with another one and say nothing.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as found:
-        found.bind((host, 0))
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            found.bind((host, port))
+        except OSError as failed:
+            why = failed.strerror or str(failed)
+            raise TacitError("deploy.port", host=host, port=port, why=why) from failed
         return int(found.getsockname()[1])
 
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import replace
 from functools import partial
+from traceback import format_exc
 from typing import Any, TypeVar, final
 
 from tacit.base.errors import TacitError
@@ -43,6 +44,16 @@ REMEMBERED = 100
 async def in_thread(work: Callable[[], T], /) -> T:
     """In a thread of the event loop's pool."""
     return await asyncio.to_thread(work)
+
+
+async def unbroken(work: Coroutine[Any, Any, None]) -> None:
+    """Let work end that was begun: what is journalled must be folded in too."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait((task,))
+        raise
 
 
 @final
@@ -79,7 +90,7 @@ class Coordinator:
         self.serving = 0
         self.driver = Driver(self)
         self._renewed = self.started
-        self._holder = fresh(16).hex()
+        self._holder = self.settings.holder or fresh(16).hex()
 
     async def start(self) -> None:
         """Read members and open runs, and go on with what was under way."""
@@ -108,6 +119,8 @@ class Coordinator:
                 await self.tick()
             except TacitError as failed:
                 LOG.warning("tick", code=failed.code, cause=failed.cause)
+            except Exception:  # noqa: BLE001  # without ticks no deadline would ever pass
+                LOG.critical("tick", trace=format_exc())
             await self.clock.sleep(self.settings.tick)
 
     async def drain(self, seconds: float) -> None:
@@ -131,9 +144,11 @@ class Coordinator:
         return Draft(book, self.settings, self.clock.now(), self._revoked)
 
     async def commit(self, book: Book, draft: Draft) -> None:
-        """Write a draft and fold it in. The lock is held."""
-        if not draft.lines:
-            return
+        """Write a draft and fold it in, all of it even if the request is gone. The lock is held."""
+        if draft.lines:
+            await unbroken(self._commit(book, draft))
+
+    async def _commit(self, book: Book, draft: Draft) -> None:
         lines, seq, status = tuple(draft.lines), book.seq, book.status
         try:
             await self.offload(lambda: self._append(book.row.id, lines, seq))
@@ -152,6 +167,9 @@ class Coordinator:
 
     async def admit(self, row: RunRow, book: Book, draft: Draft) -> None:
         """Take a new run in, with its first lines. The lock is held."""
+        await unbroken(self._admit(row, book, draft))
+
+    async def _admit(self, row: RunRow, book: Book, draft: Draft) -> None:
         lines = tuple(draft.lines)
 
         def write() -> None:
@@ -269,12 +287,12 @@ class Coordinator:
             await self.commit(book, draft)
 
     async def _renew(self) -> None:
+        """Keep what is ours, let go what another took over, and take what nobody drives."""
         held = tuple(self.books)
-        await self.offload(lambda: self._leases(held))
-        if self.database.sqlite:
-            return
-        rows = await self.offload(self._others)
-        for row in rows:
+        for run in await self.offload(lambda: self._lost(held)):
+            LOG.warning("lost", run=run)
+            self.books.pop(run, None)
+        for row in await self.offload(self._others):
             if row.id not in self.books:
                 await self._adopt(row)
 
@@ -288,9 +306,9 @@ class Coordinator:
         with self.database.begin() as connection:
             return leases.take(connection, run, self._holder, now, seconds)
 
-    def _leases(self, held: Iterable[str]) -> None:
-        for run in held:
-            self._lease(run)
+    def _lost(self, held: Iterable[str]) -> list[str]:
+        """Renew the leases of these runs; those that another holds by now."""
+        return [run for run in held if not self._lease(run)]
 
     def _release(self, held: Iterable[str]) -> None:
         with self.database.begin() as connection:

@@ -17,7 +17,8 @@ class Settings:
     deadline that passed while the coordinator was down; `inline`: bytes of an offer that travel
     with the turn itself; `window`: how far a request's time may be off; `enrolments`: attempts a
     minute, of everybody together; `queue`: runs that may be open at once; `lease`: how long a
-    coordinator holds a run without renewing; `tick`: pause between two looks at the clock.
+    coordinator holds a run without renewing; `tick`: pause between two looks at the clock;
+    `holder`: the name under which it holds runs, the same after a restart.
     """
 
     absent: float = 60.0
@@ -31,4 +32,5 @@ class Settings:
     queue: int = 1000
     lease: float = 30.0
     tick: float = 0.5
+    holder: str = ""
     fingerprint: str = ""

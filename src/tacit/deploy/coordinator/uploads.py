@@ -62,7 +62,6 @@ async def answer(call: Call) -> Offset:
     if asked.offset == 0:
         await here.offload(lambda: _alone(here, place.prefix, name))
     end = await _received(call, name)
-    here.seen[call.member.id] = here.clock.now()
     if end < asked.size:
         return Offset(end)
     await here.offload(lambda: here.blobs.spool.finish(name, asked.digest, asked.size))
@@ -120,6 +119,7 @@ async def _received(call: Call, name: str) -> int:
         nonlocal offset
         pieces = (bytes(held),)
         held.clear()
+        here.seen[call.member.id] = here.clock.now()
         offset = await here.offload(
             lambda: here.blobs.spool.append(name, offset, pieces, asked.size)
         )
