@@ -77,6 +77,7 @@ if TYPE_CHECKING:
     from tacit.record.run import local_only as local_only
     from tacit.record.run import pooled as pooled
     from tacit.record.run import simulate as simulate
+    from tacit.record.submitted import submit as submit
     from tacit.sim import devices as devices
     from tacit.sim.checkpoint import checkpoints as checkpoints
 
@@ -151,6 +152,7 @@ _NAMES = {
     "local_only": "record.run:local_only",
     "pooled": "record.run:pooled",
     "simulate": "record.run:simulate",
+    "submit": "record.submitted:submit",
     "checkpoints": "sim.checkpoint:checkpoints",
     "devices": "sim.devices",
 }

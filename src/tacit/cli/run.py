@@ -10,7 +10,7 @@ import click
 from rich.text import Text
 
 from tacit.base.errors import TacitError
-from tacit.cli.fetching import Fetched, ended, fetch
+from tacit.cli.fetching import Fetched, fetch
 from tacit.cli.homes import on_option, remote_home
 from tacit.cli.live import follow, view
 from tacit.cli.output import console, json_option, print_json
@@ -25,6 +25,7 @@ from tacit.deploy.remote import Remote
 from tacit.deploy.wire.messages import RunFact
 from tacit.learn.examples import Examples, as_clients
 from tacit.plan.federation import Federation
+from tacit.record.deployed import ended
 from tacit.record.folder import describe
 from tacit.record.whole_folder import refuse_unwritable
 

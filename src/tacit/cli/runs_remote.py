@@ -11,7 +11,7 @@ from typing import Any, Literal
 import click
 from rich.text import Text
 
-from tacit.cli.fetching import chosen, journal
+from tacit.cli.fetching import chosen
 from tacit.cli.fetching import fetch as fetch_run
 from tacit.cli.homes import remote_home
 from tacit.cli.output import bullets, console, grid, heading, number, print_json, show_grid
@@ -19,6 +19,7 @@ from tacit.cli.remote import with_remote
 from tacit.cli.simulate import run_folders
 from tacit.deploy.remote import Remote
 from tacit.deploy.wire.messages import EventFact, RunDetail, RunFact
+from tacit.record.deployed import journal
 
 LAST = 5
 """Rounds that are shown."""

@@ -501,6 +501,10 @@ def test_submissions_that_do_not_hold_say_why(tmp_path: Path) -> None:
         assert await code(federation=crowd.plain, digest=crowd.digest) == "deploy.too-much"
         wide = PARTIAL.replace(data=tacit.arrays((1 << 40,), 3))
         assert await code(federation=wide.plain, digest=wide.digest) == "deploy.too-much"
+        long = PARTIAL.replace(rounds=10**6)
+        assert await code(federation=long.plain, digest=long.digest) == "deploy.too-much"
+        odd = {**plain, "protect": [{"kind": [1]}]}
+        assert await code(federation=odd) in ("deploy.description", "description.type")
         assert await code(clients=["a", "b"]) == "deploy.clients"
         assert await code(clients=["a", "a", "b", "c", "d"]) == "deploy.clients"
         assert await code() == ""

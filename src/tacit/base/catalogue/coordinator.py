@@ -62,6 +62,10 @@ COORDINATOR: dict[str, Entry] = {
         "The description's digest is {found}, not {declared} as declared.",
         "Submit with the same release of tacit that the coordinator runs.",
     ),
+    "deploy.description": Entry(
+        "Nothing can be built from the description: {problem}.",
+        "Build it with tacit.Federation, whose checks say what is wrong where.",
+    ),
     "deploy.secure-sum-simulated": Entry(
         "The plan's secure sum is simulated in this version: the coordinator would receive every "
         "single answer.",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from base64 import b64encode
 
+from msgspec import structs
+
 from tacit.base.errors import TacitError
 from tacit.deploy.client.roster import joining_text, signed_by
 from tacit.deploy.coordinator.book import Book
@@ -19,7 +21,8 @@ async def work(call: Call) -> Work:
     """Wait until there is something to do. Nothing is read from disk while waiting."""
     here, poll, member = call.coordinator, call.body, call.member
     assert isinstance(poll, Poll)
-    books = {run: await visible(here, run) for run in {one.run for one in poll.open}}
+    books, elsewhere = await _visible(here, {one.run for one in poll.open})
+    poll = structs.replace(poll, open=tuple(o for o in poll.open if o.run not in elsewhere))
     until = here.clock.now() + poll.wait
     here.polling[member.id] = here.polling.get(member.id, 0) + 1
     try:
@@ -35,20 +38,26 @@ async def work(call: Call) -> Work:
         here.seen[member.id] = here.clock.now()
 
 
-async def visible(here: Coordinator, run: str) -> Book | None:
-    """A run, or nothing where another coordinator drives it."""
-    try:
-        return await here.book(run)
-    except TacitError as refused:
-        if refused.code == "deploy.elsewhere":
-            return None
-        raise
+async def _visible(here: Coordinator, runs: set[str]) -> tuple[dict[str, Book], set[str]]:
+    """Runs by id, and those that another coordinator drives: their fates are not ours to tell."""
+    books: dict[str, Book] = {}
+    elsewhere: set[str] = set()
+    for run in sorted(runs):
+        try:
+            found = await here.book(run)
+        except TacitError as refused:
+            if refused.code != "deploy.elsewhere":
+                raise
+            elsewhere.add(run)
+            continue
+        if found is not None:
+            books[run] = found
+    return books, elsewhere
 
 
-def _work(here: Coordinator, member: Member, poll: Poll, books: dict[str, Book | None]) -> Work:
+def _work(here: Coordinator, member: Member, poll: Poll, books: dict[str, Book]) -> Work:
     here.seen[member.id] = here.clock.now()
-    known = {run: book for run, book in books.items() if book is not None}
-    known_fates = fates({**known, **here.books}, member, poll.open)
+    known_fates = fates({**books, **here.books}, member, poll.open)
     return Work(here.clock.now(), tasks(here.desk(), member, poll), known_fates)
 
 

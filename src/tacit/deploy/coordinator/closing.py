@@ -35,6 +35,10 @@ LARGEST = 1 << 33
 """Most bytes of a model."""
 
 MOST_CLIENTS = 100_000
+MOST_ROUNDS = 100_000
+
+NONSENSE = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+"""What building may raise for numbers that no check expects: a stranger's description is no bug."""
 
 
 @final
@@ -57,19 +61,28 @@ def planned(description: dict[str, Any], digest: str, outline: dict[str, Any] | 
     Errors: those of descriptions and chains, `deploy.digest`, `deploy.outline`,
     `deploy.too-much`.
     """
+    try:
+        return _built(description, digest, outline)
+    except NONSENSE as wrong:
+        problem = f"{type(wrong).__name__}: {wrong}"[:200]
+        raise TacitError("deploy.description", problem=problem) from wrong
+
+
+def _built(description: dict[str, Any], digest: str, outline: dict[str, Any] | None) -> Plan:
     federation = from_plain(description)
     if federation.digest != digest:
         raise TacitError("deploy.digest", declared=digest[:12], found=federation.digest[:12])
-    if federation.clients > MOST_CLIENTS:
-        what = f"{federation.clients} clients, more than {MOST_CLIENTS}"
-        raise TacitError("deploy.too-much", what=what)
+    for name, most in (("clients", MOST_CLIENTS), ("rounds", MOST_ROUNDS)):
+        if getattr(federation, name) > most:
+            what = f"{getattr(federation, name)} {name}, more than {most}"
+            raise TacitError("deploy.too-much", what=what)
     if federation.task.code:
         if outline is None:
             raise TacitError("deploy.outline", problem="the submission has none")
         federation = federation.replace(task=outlined(outline))
     try:
         return _sized(federation.plan())
-    except (MemoryError, OverflowError) as wrong:
+    except MemoryError as wrong:
         raise TacitError("deploy.too-much", what="a model that fits no memory") from wrong
 
 

@@ -20,8 +20,10 @@ from tacit.deploy.clock import Clock
 from tacit.deploy.coordinator.book import Book, Kept
 from tacit.deploy.coordinator.closing import Sum, begun, closed
 from tacit.deploy.coordinator.metrics import Metrics
+from tacit.deploy.coordinator.offload import Offload
 from tacit.deploy.coordinator.run import Draft, closing, due, stopping
 from tacit.deploy.coordinator.settings import Settings
+from tacit.deploy.coordinator.tidy import clear
 from tacit.deploy.store.blobs import Blobs
 from tacit.round.events import Close, Draw
 
@@ -33,14 +35,6 @@ LOG = structlog.get_logger("tacit.coordinator")
 
 PAUSE = 5.0
 """Seconds until a store that failed is tried again."""
-
-
-class Offload(Protocol):
-    """Runs a function that may block, elsewhere."""
-
-    def __call__(self, work: Callable[[], T], /) -> Awaitable[T]:
-        """What `work` returns or raises."""
-        ...
 
 
 class Host(Protocol):
@@ -108,7 +102,12 @@ class Driver:
     def drive(self, book: Book) -> None:
         """Begin or close what is due; it runs beside everything else."""
         run = book.row.id
-        if run in self._busy or run not in self.host.books or self.host.draining:
+        if run in self._busy or self.host.draining:
+            return
+        if book.outdated:
+            self._spawn(book, partial(self._clear, book))
+            return
+        if run not in self.host.books:
             return
         if self.host.clock.now() < self._retry.get(run, 0.0):
             return
@@ -168,7 +167,6 @@ class Driver:
             draft.note("broken", code=code, cause=cause)
             stopping(draft, code)
             await self.host.commit(book, draft)
-        await self._clear({book.start, *book.machine.answered.values()})
 
     async def _begin(self, book: Book) -> None:
         def compute() -> Kept:
@@ -177,7 +175,7 @@ class Driver:
 
         kept = await self.host.offload(compute)
         async with self.host.lock:
-            if book.status != "waiting":
+            if book.status != "waiting" or not await self._there(kept):
                 return
             draft = self.host.draft(book)
             draft.note("kept", round=0, row={}, **asdict(kept))
@@ -210,7 +208,7 @@ class Driver:
 
         kept, row = await self.host.offload(compute)
         async with self.host.lock:
-            if due(book) != effect:
+            if due(book) != effect or not await self._there(kept):
                 return
             draft = self.host.draft(book)
             told = {
@@ -224,19 +222,15 @@ class Driver:
                 del told["staleness"]
             closing(draft, effect, asdict(kept), {**told, **row})
             await self.inline([kept])
-            held = {one for k in book.offered for one in (k.state, k.offer)}
-            outdated = held | set(answers) | {book.start}
             await self.host.commit(book, draft)
             self.host.metrics.rounds.inc()
-        await self._clear(outdated)
 
-    async def _clear(self, digests: set[str]) -> None:
-        """Remove what no run needs any more."""
-        gone = digests - self.host.used() - {""}
-        for digest in gone:
-            self.host.inlined.pop(digest, None)
-        await self.host.offload(lambda: self._delete(gone))
+    async def _there(self, kept: Kept) -> bool:
+        """Whether no other run, of which the blobs were too, had them removed meanwhile."""
+        has = self.host.blobs.has
+        return await self.host.offload(lambda: has(kept.state) and has(kept.offer))
 
-    def _delete(self, digests: Iterable[str]) -> None:
-        for digest in digests:
-            self.host.blobs.delete(digest)
+    async def _clear(self, book: Book) -> None:
+        """Remove what the run has no use for any more."""
+        outdated, book.outdated = book.outdated, set()
+        await clear(self.host, outdated)

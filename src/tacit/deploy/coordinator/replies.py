@@ -12,7 +12,7 @@ from starlette.types import Scope, Send
 
 from tacit.base.errors import TacitError
 from tacit.deploy.coordinator.call import Answer, File, Raw
-from tacit.deploy.coordinator.driver import Offload
+from tacit.deploy.coordinator.offload import Offload
 from tacit.deploy.coordinator.refusals import RETRY, problem, status
 from tacit.deploy.wire.messages import encode
 

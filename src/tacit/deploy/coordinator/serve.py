@@ -216,7 +216,6 @@ def free_port(host: str, port: int = 0) -> int:
 
 def configure_logs(kind: str) -> None:
     """Lines of facts on standard error: as JSON, as text, or none. Bodies are never among them."""
-    level = logging.CRITICAL + 10 if kind == "none" else logging.INFO
     show = (
         structlog.processors.JSONRenderer()
         if kind == "json"
@@ -229,7 +228,11 @@ def configure_logs(kind: str) -> None:
             structlog.processors.format_exc_info,
             show,
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=(
+            structlog.ReturnLoggerFactory()
+            if kind == "none"
+            else structlog.PrintLoggerFactory(sys.stderr)
+        ),
         cache_logger_on_first_use=False,
     )

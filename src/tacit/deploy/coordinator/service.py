@@ -21,10 +21,12 @@ from tacit.deploy.coordinator import lasting
 from tacit.deploy.coordinator.bells import Bells
 from tacit.deploy.coordinator.book import OVER, Book, opened_book
 from tacit.deploy.coordinator.closing import planned
-from tacit.deploy.coordinator.driver import LOG, Driver, Offload
+from tacit.deploy.coordinator.driver import LOG, Driver
 from tacit.deploy.coordinator.metrics import Metrics
-from tacit.deploy.coordinator.run import Draft, late, missing
+from tacit.deploy.coordinator.offload import Offload
+from tacit.deploy.coordinator.run import Draft, late, missing, stopping
 from tacit.deploy.coordinator.settings import Settings
+from tacit.deploy.coordinator.tidy import needs, sweep
 from tacit.deploy.coordinator.work import Desk
 from tacit.deploy.store import journal, leases, members, runs
 from tacit.deploy.store.blobs import Blobs
@@ -95,6 +97,8 @@ class Coordinator:
     async def start(self) -> None:
         """Read members and open runs, and go on with what was under way."""
         rows = await self.offload(self._read)
+        if self.settings.holder and self.database.sqlite:
+            await self._sweep()
         for row in rows:
             await self._adopt(row)
 
@@ -240,9 +244,7 @@ class Coordinator:
         """Digests of all blobs that some run still needs."""
         found = {digest for pair in self.lasting.values() for digest in pair}
         for book in (*self.books.values(), *self.past.values()):
-            found |= {digest for one in book.offered for digest in (one.state, one.offer)}
-            if not book.over or book.resumable:
-                found |= {book.start, *book.machine.answered.values()}
+            found |= needs(book)
         return found
 
     # -- reading -------------------------------------------------------------------------------
@@ -283,7 +285,14 @@ class Coordinator:
                 return
             draft = self.draft(book)
             draft.note("recovered")
-            await self.driver.inline(book.offered)
+            try:
+                await self.driver.inline(book.offered)
+            except TacitError as lost:
+                if lost.code != "store.blob-missing":
+                    raise
+                LOG.error("lost", run=row.id, code=lost.code, cause=lost.cause)
+                draft.note("broken", code=lost.code, cause=lost.cause)
+                stopping(draft, lost.code)
             await self.commit(book, draft)
 
     async def _renew(self) -> None:
