@@ -75,6 +75,13 @@ $(VERSIONS:%=test-python-%): test-python-%:
 	printf '\n== pytest on %s (without PyTorch)\n' "$$($(VENV)-$*/bin/python -V)" && \
 	TACIT_WITHOUT_TORCH=1 $(VENV)-$*/bin/python -m pytest -q -n $(WORKERS) --dist loadgroup $(SOME)
 
+COUNT ?= 100000
+SEED ?= 0
+
+.PHONY: schedules
+schedules: $(VENV)/.ready-dev ## Simulate COUNT schedules of crashes and lost messages
+	@$(BIN)/python -m tacit.testing.schedules --count $(COUNT) --seed $(SEED)
+
 .PHONY: bench
 bench: $(VENV)/.ready-dev ## Measure everything, or one thing: make bench ONLY=import_tacit
 	@$(BIN)/python -m benchmarks.run $(ONLY)
@@ -119,6 +126,6 @@ $(VENV)/.ready-dev: $(NEEDS)
 $(VENV)-%/.ready-core: $(NEEDS)
 	$(call environment,$(VENV)-$*,$(CORE_PYTHON))
 	@printf 'Installing tacit for Python $*, without PyTorch\n'
-	@$(VENV)-$*/bin/python -m pip install $(PIP_FLAGS) --editable '.[arrow,dp,huggingface,pandas,plot,ray,sklearn]' \
-		hypothesis pytest pytest-xdist xgboost-cpu
+	@$(VENV)-$*/bin/python -m pip install $(PIP_FLAGS) --editable '.[arrow,deploy,dp,huggingface,pandas,plot,ray,sklearn]' \
+		hypothesis pytest pytest-xdist schemathesis xgboost-cpu
 	@touch $@

@@ -63,6 +63,13 @@ def test_what_does_not_fit_is_refused_with_its_place(plain: Any, code: str, word
     assert words in str(caught.value)
 
 
+@pytest.mark.parametrize("kind", [["outer"], {}, 3, None])
+def test_a_kind_that_is_no_name_is_refused(kind: Any) -> None:
+    with pytest.raises(TacitError) as refused:
+        tagged({"outer": Outer}, {"kind": kind, "rate": 1.0}, ("task",))
+    assert refused.value.code == "description.unknown"
+
+
 def test_an_unknown_kind_names_the_nearest() -> None:
     with pytest.raises(TacitError, match=r"Did you mean 'outer'\?"):
         tagged({"outer": Outer}, {"kind": "outr", "rate": 1.0}, ("task",))

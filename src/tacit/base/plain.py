@@ -76,9 +76,10 @@ def tagged(kinds: Mapping[str, type[Any]], plain: Any, path: Path) -> Any:
     """Build the one of several dataclasses that `plain["kind"]` names."""
     if not isinstance(plain, Mapping) or "kind" not in plain:
         raise TacitError("description.missing", place=place(path), path=path, name="kind")
-    if plain["kind"] not in kinds:
-        raise unknown(str(plain["kind"]), kinds, (*path, "kind"))
-    return from_plain(kinds[plain["kind"]], plain, path)
+    kind = plain["kind"]
+    if not isinstance(kind, str) or kind not in kinds:
+        raise unknown(str(kind), kinds, (*path, "kind"))
+    return from_plain(kinds[kind], plain, path)
 
 
 def digest(plain: Any) -> str:
