@@ -5,12 +5,18 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable
-from itertools import pairwise
 
 import tacit
 from benchmarks.common import report
-from benchmarks.jobs.deployed import Used, coordinator, ended, load, process_of, submitted
-from tacit.deploy.wire.messages import RunDetail
+from benchmarks.jobs.deployed import (
+    Used,
+    coordinator,
+    ended,
+    load,
+    process_of,
+    round_seconds,
+    submitted,
+)
 from tacit.plan.federation import Federation
 
 
@@ -25,18 +31,12 @@ def learning(features: int, clients: int, rounds: int) -> Federation:
     )
 
 
-def round_seconds(found: RunDetail) -> list[float]:
-    """From one closing to the next."""
-    closings = [row["seconds"] for row in found.history]
-    return [after - before for before, after in pairwise(closings)]
-
-
 def small_round() -> None:
     """Ten clients, 1,000 parameters: milliseconds a round."""
     clients, rounds = 10, 60
     with coordinator(clients) as here, load(here, "rounds", clients):
         used = Used.of(process_of(here))
-        found = ended(here, submitted(here, learning(499, clients, rounds)))
+        found = ended(here, submitted(here, learning(999, clients, rounds)))
         took = round_seconds(found)
         report(
             "small_round",

@@ -12,6 +12,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Self, TypeVar, final
 
@@ -19,6 +20,7 @@ import psutil
 
 from benchmarks.common import HERE
 from tacit.deploy.client.home import Home
+from tacit.deploy.client.transport import Request
 from tacit.deploy.clock import RealClock
 from tacit.deploy.identity.keys import Identity
 from tacit.deploy.rehearse import Rehearsal
@@ -26,7 +28,7 @@ from tacit.deploy.remote import Remote, open_remote
 from tacit.deploy.store import members
 from tacit.deploy.store.database import open_database
 from tacit.deploy.store.members import Member
-from tacit.deploy.wire.messages import Role, RunDetail
+from tacit.deploy.wire.messages import EventFact, Role, RunDetail
 from tacit.plan.federation import Federation
 
 T = TypeVar("T")
@@ -159,3 +161,29 @@ def ended(here: Rehearsal, run: str) -> RunDetail:
     if found.run.status != "finished":
         raise SystemExit(f"the run {found.run.status}: {found.run.why}")
     return found
+
+
+def lines(here: Rehearsal, run: str) -> tuple[EventFact, ...]:
+    """A run's journal."""
+
+    async def read(remote: Remote) -> tuple[EventFact, ...]:
+        return (await remote.events(run)).events
+
+    return with_remote(here.researcher, read)
+
+
+def transferred(here: Rehearsal) -> float:
+    """Bytes of bodies that the coordinator received and sent since it began."""
+
+    async def read(remote: Remote) -> bytes:
+        return (await remote.transport.send(Request("GET", "/metrics"))).body
+
+    told = with_remote(here.researcher, read).decode().splitlines()
+    names = ("tacit_received_bytes_total ", "tacit_sent_bytes_total ")
+    return sum(float(line.split()[1]) for line in told if line.startswith(names))
+
+
+def round_seconds(found: RunDetail) -> list[float]:
+    """From one closing to the next."""
+    closings = [row["seconds"] for row in found.history]
+    return [after - before for before, after in pairwise(closings)]

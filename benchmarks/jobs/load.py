@@ -25,12 +25,12 @@ import numpy as np
 
 from benchmarks.jobs.deployed import identity_of
 from tacit.deploy.client.home import Home, read_coordinator
-from tacit.deploy.client.roster import encoded, joining_text
 from tacit.deploy.identity.authority import client_context
 from tacit.deploy.identity.keys import Identity
 from tacit.deploy.wire.answers import encode_answer
 from tacit.deploy.wire.messages import Consider, Joining, Message, Open, Over, Poll, Turn, Work
 from tacit.deploy.wire.signing import Head, signed
+from tacit.deploy.wire.statements import encoded, joining_text
 from tacit.plan.federation import from_plain
 
 WAIT = 25.0

@@ -1,7 +1,8 @@
 """Writes the generated pages of the reference: `python -m docs.reference.generate`.
 
-`errors.md` says every error with its cause and remedy; `cli.md` says every command. Tests compare
-both pages with what is generated, so they cannot go stale.
+`errors.md` says every error with its cause and remedy, `cli.md` every command, `api.md` every route
+of a coordinator, `policy.md` every setting of an owner's policy. Tests compare the pages with what
+is generated, so they cannot go stale.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ import click
 
 from tacit.base.catalogue import CATALOGUE, Entry
 from tacit.cli.main import main as command_line
+from tacit.deploy.client.owner import TEMPLATE
+from tacit.deploy.coordinator.api import ROUTES, STREAM, Route
+from tacit.deploy.wire.messages import Message
 
 HERE = Path(__file__).parent
 
@@ -30,6 +34,30 @@ _CLI = """\
 
 This page is generated: `make docs`.
 """
+
+_API = """\
+# Routes of a coordinator
+
+JSON over HTTPS; vectors travel as files. Whoever is not public signs each request (RFC 9421, with
+`Content-Digest`), and the role of the key decides. A coordinator serves the schemas of all messages
+at `/openapi.json`. This page is generated: `make docs`.
+
+| route | who may | takes | gives | |
+|---|---|---|---|---|
+"""
+
+_POLICY = """\
+# An owner's policy
+
+The settings of `policy.toml` in a client's folder, with their defaults. `tacit join` writes the file
+with these comments, and the client reads it anew before every decision. What to think about when
+changing it is told in [own your data](../how-to/own-your-data.md). This page is generated: `make
+docs`.
+"""
+
+_PART = re.compile(r"# --- (?P<title>[^-]+) -+")
+_TABLE = re.compile(r"(?:# )?\[(?P<name>[\w.]+)\] +# (?P<says>.+)")
+_SETTING = re.compile(r"(?:# )?(?P<name>\w+) = (?P<value>.+?) +# (?P<says>.+)")
 
 
 def errors_page() -> str:
@@ -75,7 +103,52 @@ def _sections(command: click.Command, context: click.Context) -> Iterator[str]:
                 yield from _sections(child, click.Context(child, context, info_name=name))
 
 
-PAGES = {"errors.md": errors_page, "cli.md": cli_page}
+def api_page() -> str:
+    """The routes as a Markdown table, in the order of the coordinator's own."""
+    return _API + "".join(_route(route) for route in ROUTES)
+
+
+def _route(route: Route) -> str:
+    roles = "everybody" if route.roles is None else ", ".join(sorted(route.roles))
+    takes = f"{route.takes.__name__}" if route.takes not in (None, bytes) else ""
+    takes = takes or ("a stream" if route.limit == STREAM else "")
+    asked = f"?{'&'.join(route.query.__struct_fields__)}" if route.query else ""
+    cells = (f"`{route.method} {route.path}{asked}`", roles, takes, _given(route), route.says)
+    return f"| {' | '.join(cells)} |\n"
+
+
+def _given(route: Route) -> str:
+    if isinstance(route.gives, str):
+        return route.gives
+    kinds: tuple[type[Message], ...] = (
+        route.gives if isinstance(route.gives, tuple) else (route.gives,)
+    )
+    return " or ".join(kind.__name__ for kind in kinds)
+
+
+def policy_page() -> str:
+    """The settings of the template of `policy.toml`, one table a part."""
+    return "".join([_POLICY, *_settings(TEMPLATE)])
+
+
+def _settings(template: str) -> Iterator[str]:
+    for line in template.splitlines():
+        if part := _PART.match(line):
+            yield f"\n## {part['title']}\n\n| setting | default | |\n|---|---|---|\n"
+        elif table := _TABLE.match(line):
+            yield f"| `[{table['name']}]` | | {table['says']} |\n"
+        elif setting := _SETTING.match(line):
+            bound = line.startswith("#") and setting["name"] == "epsilon"
+            default = "no limit" if bound else f"`{setting['value']}`"
+            yield f"| `{setting['name']}` | {default} | {setting['says']} |\n"
+
+
+PAGES = {
+    "errors.md": errors_page,
+    "cli.md": cli_page,
+    "api.md": api_page,
+    "policy.md": policy_page,
+}
 
 
 def main() -> None:

@@ -53,14 +53,14 @@ class Block:
         return self.file is not None or self.language in ("python", *SHELLS)
 
 
-def blocks(page: str) -> Iterator[Block]:
-    """The blocks of a page that are run, in order."""
+def blocks(page: str, also: tuple[str, ...] = ()) -> Iterator[Block]:
+    """The blocks of a page that are run, in order, and those in these languages."""
     lines = iter(enumerate(page.splitlines(), start=1))
     above = ""
     for number, line in lines:
         if fence := _FENCE.match(line):
             block = Block(fence["language"], _body(lines, fence["indent"]), number + 1)
-            if block.runs and not _left_out(above, number):
+            if (block.runs or block.language in also) and not _left_out(above, number):
                 yield block
         above = line if line.strip() else above
 

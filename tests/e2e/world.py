@@ -15,7 +15,9 @@ from typing import Any, TypeVar, final
 
 import numpy as np
 import numpy.typing as npt
+from click.testing import CliRunner, Result
 
+from tacit.cli.main import main
 from tacit.base.toml import dumps
 from tacit.deploy.client.home import Home
 from tacit.deploy.identity.keys import Identity
@@ -63,7 +65,7 @@ def eventually(found: Callable[[], T], what: str = "", seconds: float = PATIENCE
     while time.monotonic() < until:
         if value := found():
             return value
-        time.sleep(0.05)
+        time.sleep(0.1)
     raise AssertionError(f"it never came: {what or found}")
 
 
@@ -84,8 +86,17 @@ class World:
 
     # --- commands -----------------------------------------------------------------------------
 
-    def tacit(self, *words: object, status: int = 0) -> subprocess.CompletedProcess[str]:
-        """A command as a user gives it; its status must be this one, and no traceback is shown."""
+    def tacit(self, *words: object, status: int = 0) -> Result:
+        """A command in this process, which spares its start; any bug of it is raised."""
+        told = [str(word) for word in words]
+        done = CliRunner().invoke(
+            main, told, prog_name="tacit", env=self.environment, catch_exceptions=False
+        )
+        assert done.exit_code == status, f"{told}: {done.output}"
+        return done
+
+    def shell(self, *words: object, status: int = 0) -> subprocess.CompletedProcess[str]:
+        """A command in a process of its own."""
         done = subprocess.run(
             [sys.executable, "-m", "tacit", *map(str, words)],
             cwd=self.folder,

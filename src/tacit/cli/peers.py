@@ -16,10 +16,11 @@ from tacit.cli.remote import with_remote
 from tacit.deploy.client.database import open_ledger
 from tacit.deploy.client.home import Home
 from tacit.deploy.client.records import Records
-from tacit.deploy.client.roster import Approved, decoded, encoded, vouch_text
+from tacit.deploy.client.roster import Approved
 from tacit.deploy.identity.keys import Identity
 from tacit.deploy.remote import Remote
 from tacit.deploy.wire.messages import Peer
+from tacit.deploy.wire.statements import decoded, encoded, vouch_text
 
 
 @click.group("peers")

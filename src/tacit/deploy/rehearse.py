@@ -64,6 +64,7 @@ class Rehearsal:
         self._open = ExitStack()
 
     def __enter__(self) -> Self:
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
             self.start_coordinator()
             asyncio.run(self._join())
@@ -202,9 +203,18 @@ def _first_object(process: subprocess.Popen[bytes]) -> dict[str, str]:
             if "url" in found:
                 return found
             break
-    process.wait()
-    problem = b"".join(lines).decode(errors="replace").strip() or f"status {process.returncode}"
+    status = process.wait()
+    process.stdout.close()
+    problem = _cause(b"".join(lines)) or f"its status was {status}."
     raise TacitError("client.rehearsal-process", what="coordinator", problem=problem)
+
+
+def _cause(said: bytes) -> str:
+    """Of the error that a command told as JSON; empty where it told none."""
+    try:
+        return str(json.loads(said)["error"]["cause"])
+    except (ValueError, KeyError):
+        return ""
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:

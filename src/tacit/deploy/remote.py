@@ -16,6 +16,7 @@ from tacit.deploy.client.join import join
 from tacit.deploy.client.transport import Request, Transport
 from tacit.deploy.clock import Clock
 from tacit.deploy.coordinator.outline import outline_of
+from tacit.deploy.identity.keys import Identity
 from tacit.deploy.wire.messages import (
     EventFact,
     Events,
@@ -34,6 +35,7 @@ from tacit.deploy.wire.messages import (
     Vouching,
 )
 from tacit.deploy.wire.packs import file_digest, write_pack
+from tacit.deploy.wire.statements import encoded, submission_text
 from tacit.plan.federation import Federation
 
 __all__ = ["Remote", "enrol", "open_remote", "over"]
@@ -56,6 +58,7 @@ class Remote:
 
     transport: Transport
     fresh: Callable[[int], bytes]
+    sign: Callable[[bytes], bytes]
 
     async def hello(self) -> Hello:
         """Version, time and fingerprint."""
@@ -84,8 +87,10 @@ class Remote:
         plan = federation.plan()
         if plan.form.ideal and seed is None:
             raise TacitError("deploy.secure-sum-simulated")
+        run = run or self.fresh(16).hex()
+        text = submission_text(run, federation.digest, dataset, seed, name)
         submission = Submission(
-            run or self.fresh(16).hex(),
+            run,
             name,
             federation.plain,
             federation.digest,
@@ -93,6 +98,7 @@ class Remote:
             tuple(clients),
             seed,
             outline_of(plan),
+            encoded(self.sign(text)),
         )
         fact = await call(self.transport, "POST", "/v1/runs", RunFact, submission)
         if submission.outline is not None:
@@ -179,4 +185,4 @@ class Remote:
 
 def open_remote(home: Home, clock: Clock, fresh: Callable[[int], bytes]) -> Remote:
     """The coordinator of a home, with the home's key; raises `client.home-missing`."""
-    return Remote(https_transport(home, clock, fresh), fresh)
+    return Remote(https_transport(home, clock, fresh), fresh, Identity.load(home.key).sign)

@@ -51,34 +51,22 @@ def case_of(name: str) -> Case:
 
 
 def _described(name: str) -> tuple[dict[str, Any], int | None]:
-    scaffold = tacit.scaffold(lr=0.1, steps=2, batch=4)
+    """What differs from the usual federation, and the seed of a rehearsal."""
+    scaffold = {"algorithm": tacit.scaffold(lr=0.1, steps=2, batch=4), "rounds": 3}
+    over = {"cohort": tacit.fixed(2, 1), "quorum": 1, "rounds": 3}
+    noised = tacit.record_dp(3.0, 1e-5, clip=1.0, sample=0.5)
+    buffered = {"cohort": tacit.buffered(2, 3), "quorum": 1, "rounds": 3, "deadline": 120.0}
     cases: dict[str, tuple[dict[str, Any], int | None]] = {
         "plain": ({"metrics": ("loss",)}, 1),
-        "scaffold": ({"algorithm": scaffold, "rounds": 3}, 2),
+        "scaffold": (scaffold, 2),
         "secure_sum": ({"protect": tacit.secure_average(clip=1.0, cap=100), "quorum": 3}, 3),
-        "record_dp": (
-            {
-                "algorithm": tacit.fedsgd(0.5),
-                "protect": tacit.record_dp(3.0, 1e-5, clip=1.0, sample=0.5),
-                "quorum": 3,
-            },
-            4,
-        ),
+        "record_dp": ({"algorithm": tacit.fedsgd(0.5), "protect": noised, "quorum": 3}, 4),
         "top_k": ({"protect": (tacit.top_k(0.5), tacit.plain_sum(), tacit.mean()), "rounds": 3}, 5),
         "partial": ({"cohort": tacit.fixed(2), "quorum": 1, "rounds": 3}, 6),
-        "earnest": ({"cohort": tacit.fixed(2, 1), "quorum": 1, "rounds": 3, "deadline": 20.0}, None),
-        "fedbuff": (
-            {
-                "algorithm": tacit.fedbuff(lr=0.1, batch=4),
-                "cohort": tacit.buffered(2, 3),
-                "quorum": 1,
-                "rounds": 3,
-                "deadline": 120.0,
-            },
-            7,
-        ),
+        "earnest": ({**over, "deadline": 20.0}, None),
+        "fedbuff": ({**buffered, "algorithm": tacit.fedbuff(lr=0.1, batch=4)}, 7),
         "fedadam": ({"algorithm": tacit.fedadam(lr=0.1, batch=4)}, 8),
-        "earnest_memory": ({"algorithm": scaffold, "rounds": 3, "deadline": 60.0}, None),
+        "earnest_memory": ({**scaffold, **over, "deadline": 60.0}, None),
     }
     return cases[name]
 

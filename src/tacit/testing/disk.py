@@ -38,7 +38,7 @@ class Flushes:
     def flushed(self, path: str) -> None:
         """A file's bytes, or a folder's names, are durable."""
         self.torn.discard(path)
-        for name in [name for name in self.names if os.path.dirname(name) == path]:
+        for name in [name for name in self.names if name.rpartition(os.sep)[0] == path]:
             del self.names[name]
 
     def moved(self, source: str, target: str, *, new: bool) -> None:
@@ -57,17 +57,18 @@ class Flushes:
 
     def cut(self, chance: random.Random) -> None:
         """The power fails: of what was not flushed, some is lost."""
-        for path in sorted(self.torn):
-            if os.path.isfile(path):
-                size = os.path.getsize(path)
+        for path in map(Path, sorted(self.torn)):
+            if path.is_file():
+                size = path.stat().st_size
                 os.truncate(path, chance.choice((0, size // 2, size)))
-        for path, before in reversed(tuple(self.names.items())):
-            if not os.path.isfile(path) or chance.random() < 0.5:
+        for name, before in reversed(tuple(self.names.items())):
+            path = Path(name)
+            if not path.is_file() or chance.random() < 0.5:
                 continue
-            if before is None:
-                os.unlink(path)
-            elif not os.path.exists(before):
-                os.rename(path, before)
+            if before is not None and Path(before).parent.is_dir():
+                path.replace(before)
+            else:
+                path.unlink()
         self.torn.clear()
         self.names.clear()
 
@@ -94,7 +95,7 @@ class Disks:
             self._real[name] = getattr(os, name)
             setattr(os, name, getattr(self, f"_{name}_file"))
         self._open = io.open
-        io.open = builtins.open = self._open_stream  # type: ignore[assignment]  # put back below
+        io.open = builtins.open = self._open_stream
         return self
 
     def __exit__(
@@ -152,7 +153,7 @@ class Disks:
             return None
         node.operate()
         node.room(text)
-        return not os.path.exists(text)
+        return not Path(text).exists()
 
     def _opened(self, node: Node, text: str, file: int, new: bool | None) -> None:
         self.paths[file] = text
@@ -182,7 +183,7 @@ class Disks:
             self._real["replace"](source, target, **more)
             return
         node.operate()
-        new = not os.path.exists(text)
+        new = not Path(text).exists()
         self._real["replace"](source, target, **more)
         self.flushes[node.name].moved(os.fspath(source), text, new=new)
 

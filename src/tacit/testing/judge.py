@@ -21,7 +21,7 @@ from tacit.learn.algorithm import State
 from tacit.learn.examples import Examples
 from tacit.plan.cohort import Buffered
 from tacit.round.close import add, apply, open_sum
-from tacit.round.events import EVENTS, Answered, Closed, Include, event_from_plain
+from tacit.round.events import EVENTS, Answered, Closed, Include, Opened, event_from_plain
 from tacit.round.machine import begin, step
 from tacit.round.state import Phase, Run
 from tacit.round.turn import Memories, take_turn
@@ -69,6 +69,7 @@ class _Fold:
         self.found = Verdict()
         self.state: State = {}
         self.offers: dict[int, bytes] = {}
+        self.offer = b""
         self.closed = 0
 
     def wrong(self, problem: str) -> None:
@@ -87,7 +88,9 @@ class _Fold:
         if isinstance(event, Answered):
             self._answered(event)
         self.run, effects = step(before, event)
-        if self.run == before and not effects and not isinstance(event, Answered):
+        if isinstance(event, Opened):
+            self.offers.setdefault(event.round, self.offer)
+        elif self.run == before and not effects:
             self.wrong(f"line {line.seq} changes nothing: {event}")
         for effect in effects:
             if isinstance(effect, Include):
@@ -120,7 +123,7 @@ class _Fold:
         offer = pack_bytes(dict(self.plan.algorithm.offer(state)))
         if hashlib.sha256(offer).hexdigest() != body["offer"]:
             self.wrong(f"the model before round {body['round']} is not what the answers give")
-        self.state, self.offers[body["round"]] = state, offer
+        self.state, self.offer = state, offer
         self.found.kept = {body["state"], body["offer"]}
         self.found.params = np.array(self.state["params"])
 

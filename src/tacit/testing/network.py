@@ -64,12 +64,13 @@ class Network:
         fault = self._next(message)
         await asyncio.sleep(self._latency() + (fault.seconds if fault.what == "delay" else 0.0))
         self.last = message
-        if self._parted(message.sender) or (fault.what == "lose" and fault.count % 2 == 0):
+        if self._parted(message.sender) or (fault.what == "lose" and fault.amount % 2 == 0):
             await asyncio.sleep(PATIENCE)
             raise ConnectionError("timed out")
-        task = self._delivered(message, fault.count if fault.what == "cut" else None)
+        task = self._delivered(message, fault.amount if fault.what == "cut" else None)
         if fault.what == "repeat":
-            self.host.loop.call_later(fault.seconds, self._repeat, message, task)
+            life = self.host.deaths, self.host.clock.ahead
+            self.host.loop.call_later(fault.seconds, self._repeat, message, task, life)
         reply = await self._replied(task, PATIENCE + message.request.wait)
         if fault.what == "lose" or self._parted(message.sender):
             await asyncio.sleep(PATIENCE)
@@ -91,8 +92,8 @@ class Network:
             if fault.what == "cut" and not message.content:
                 continue
             del waiting[place]
-            if fault.what == "delay" and fault.count > 1:
-                waiting.append(fault._replace(count=fault.count - 1))
+            if fault.what == "delay" and fault.amount > 1:
+                waiting.append(fault._replace(amount=fault.amount - 1))
             return fault
         return Fault(0.0, "", 0)
 
@@ -123,14 +124,20 @@ class Network:
             raise ConnectionError("cut")
         return task.result()
 
-    def _repeat(self, message: Message, first: asyncio.Task[Response]) -> None:
+    def _repeat(
+        self, message: Message, first: asyncio.Task[Response], life: tuple[int, float]
+    ) -> None:
         if self.app is None or self.host.dead:
             return
+
+        # Nonces are not kept on the disk: a coordinator that starts again takes what was signed
+        # since by its clock, so a clock that was set back and a restart let a request in twice.
+        forgot = self.host.deaths > life[0] and self.host.clock.ahead < life[1]
 
         async def again(app: ASGIApp) -> None:
             reply = await asked(app, message, None)
             done = first.done() and not first.cancelled() and first.exception() is None
-            if done and first.result().status < 300 and reply.status < 300:
+            if done and first.result().status < 300 and reply.status < 300 and not forgot:
                 self.wrong(f"a repeated request counted twice: {message.request.path}")
 
         self.host.spawn(again(self.app))
@@ -138,7 +145,7 @@ class Network:
 
 @final
 @dataclass(frozen=True)
-class Line:
+class Telephone:
     """A client's connection; a `Wire`."""
 
     network: Network

@@ -118,7 +118,7 @@ def adopt_tasks(loop: asyncio.AbstractEventLoop, wrong: Callable[[str], None]) -
         if not isinstance(error, Death):
             wrong(f"the event loop met {context.get('message')}: {error!r}")
 
-    loop.set_task_factory(make)  # type: ignore[arg-type]  # a protocol of the stub's own
+    loop.set_task_factory(make)
     loop.set_exception_handler(odd)
 
 

@@ -19,28 +19,28 @@ CLIENTS: Final = 3
 
 
 class Fault(NamedTuple):
-    """At `at` seconds `what` befalls `node`; what `count` and `seconds` mean, `FAULTS` says."""
+    """At `at` seconds `what` befalls `node`; what `amount` and `seconds` mean, `FAULTS` says."""
 
     at: float
     what: str
     node: int
-    count: int = 0
+    amount: int = 0
     seconds: float = 0.0
 
 
 FAULTS: Final = {
-    "kill": "it dies at its `count`-th operation from then on, and is back after `seconds`",
+    "kill": "it dies at its `amount`-th operation from then on, and is back after `seconds`",
     "power": "the same, and what was not flushed to the disk may be lost or torn",
-    "lose": "its next message is lost; with an odd `count` the reply to it",
+    "lose": "its next message is lost; with an odd `amount` the reply to it",
     "repeat": "its next message arrives once more, `seconds` later",
-    "delay": "its next `count` messages arrive `seconds` later, so others overtake them",
-    "cut": "its next message with a body ends after `count` bytes",
+    "delay": "its next `amount` messages arrive `seconds` later, so others overtake them",
+    "cut": "its next message with a body ends after `amount` bytes",
     "part": "nothing gets through between it and the coordinator for `seconds`",
     "jump": "its clock is set by `seconds`, forward or back",
     "full": "its disk is full for `seconds`",
-    "slow": "its next `count` turns take `seconds` more",
+    "slow": "its next `amount` turns take `seconds` more",
     "leave": "the client's owner leaves the run",
-    "stranger": "somebody unknown tries trick number `count`",
+    "stranger": "somebody unknown tries trick number `amount`",
 }
 """What may go wrong."""
 
@@ -79,12 +79,13 @@ class Schedule:
     @property
     def end(self) -> float:
         """When the last fault is over, the dead are back, and all messages have arrived."""
-        return max((one.at + abs(one.seconds) for one in self.faults if one.what != "jump"), default=0.0)
+        lasting = (one.at + abs(one.seconds) for one in self.faults if one.what != "jump")
+        return max(lasting, default=0.0)
 
 
 def schedule_of(seed: int) -> Schedule:
     """The schedule of a number."""
-    chance = random.Random(seed)
+    chance = random.Random(seed)  # noqa: S311  # to be repeated, not to be secret
     case = CASES[seed % len(CASES)]
     faults = tuple(sorted(_fault(chance) for _ in range(chance.randrange(1, 9))))
     return Schedule(seed, case, faults)
@@ -110,7 +111,7 @@ def _fault(chance: random.Random) -> Fault:
     kinds, weights = zip(*_OFTEN, strict=True)
     what = chance.choices(kinds, weights)[0]
     node = chance.randrange(CLIENTS) if what in AT_CLIENTS else chance.randrange(-2, CLIENTS)
-    at = round(chance.uniform(0.0, 4.0) if chance.random() < 0.8 else chance.uniform(0.0, 60.0), 3)
+    at = round(chance.uniform(0.0, 2.0 if chance.random() < 0.8 else 60.0), 3)
     return Fault(at, what, max(node, COORDINATOR), *_amount(chance, what))
 
 
@@ -159,9 +160,9 @@ def _easier(fault: Fault) -> Iterator[Fault]:
     for at in (0.0, round(fault.at, 1)):
         if at < fault.at:
             yield fault._replace(at=at)
-    for count in (0, fault.count // 2, fault.count - 1):
-        if 0 <= count < fault.count:
-            yield fault._replace(count=count)
+    for amount in (0, fault.amount // 2, fault.amount - 1):
+        if 0 <= amount < fault.amount:
+            yield fault._replace(amount=amount)
     for seconds in (0.0, 1.0, 30.0):
         if abs(seconds) < abs(fault.seconds):
             yield fault._replace(seconds=seconds)

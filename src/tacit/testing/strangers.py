@@ -9,11 +9,12 @@ from typing import Final
 from tacit.deploy.client.transport import Request
 from tacit.deploy.identity.keys import Identity
 from tacit.deploy.wire.signing import Head, signed
+from tacit.testing.furniture import NAMES, RUN, identity_of
 from tacit.testing.network import Message, Network
 
-RUN: Final = "ab" * 16
 ANSWER: Final = b"\x00" * 200
-OUTSIDER: Final = Identity.from_seed(hashlib.sha256(b"oscar").digest())
+OUTSIDER: Final = identity_of("oscar")
+VICTIM: Final = identity_of(NAMES[0])
 NOBODY: Final = Identity.from_seed(b"?" * 32)
 
 
@@ -29,34 +30,42 @@ async def trick(network: Network, number: int, wrong: Callable[[str], None]) -> 
 
 
 def _tricks(network: Network, number: int) -> Message | None:
-    digest = hashlib.sha256(ANSWER).hexdigest()
-    query = f"digest={digest}&size={len(ANSWER)}&offset=0"
+    """The nine tricks; two of them need something to imitate."""
+    query = f"digest={hashlib.sha256(ANSWER).hexdigest()}&size={len(ANSWER)}&offset=0"
     answer = Request("PUT", f"/v1/runs/{RUN}/rounds/0/answer", query, ANSWER)
-    poll = Request("POST", "/v1/work", body=b'{"wait":0}')
-    last = network.last
-    match number % 8:
-        case 0:
-            return Message("stranger", answer, ANSWER, {})
-        case 1:
-            return _by(network, NOBODY, answer)
-        case 2:
-            return _by(network, OUTSIDER, answer)
-        case 3:
-            return _by(network, OUTSIDER, Request("GET", f"/v1/runs/{RUN}"))
-        case 4:
-            failure = b'{"phase":"policy","code":"policy.refused"}'
-            path = f"/v1/runs/{RUN}/rounds/0/failure"
-            return _by(network, OUTSIDER, Request("POST", path, body=failure))
-        case 5:
-            named = _by(network, OUTSIDER, poll)
-            return named._replace(content=b'{"wait":1}')
-        case 6 if last is not None:  # what somebody else said, about something else
-            moved = Request(last.request.method, "/v1/peers", last.request.query)
-            return last._replace(sender="stranger", request=moved)
-        case 7 if last is not None and last.content:
-            torn = bytes([last.content[0] ^ 1]) + last.content[1:]
-            return last._replace(sender="stranger", content=torn)
-    return None
+    failure = b'{"phase":"policy","code":"policy.refused"}'
+    failed = Request("POST", f"/v1/runs/{RUN}/rounds/0/failure", body=failure)
+    poll = _by(network, OUTSIDER, Request("POST", "/v1/work", body=b'{"wait":0}'))
+    tricks = [
+        Message("stranger", answer, ANSWER, {}),
+        _by(network, NOBODY, answer),
+        _by(network, OUTSIDER, answer),
+        _by(network, OUTSIDER, Request("GET", f"/v1/runs/{RUN}")),
+        _by(network, OUTSIDER, failed),
+        poll._replace(content=b'{"wait":1}'),
+        _forged(_by(network, NOBODY, failed)),
+        *_imitations(network.last),
+    ]
+    number %= 9
+    return tricks[number] if number < len(tricks) else None
+
+
+def _imitations(last: Message | None) -> tuple[Message, ...]:
+    """What somebody else said, about something else or with another content."""
+    if last is None or not last.content:
+        return ()
+    moved = Request(last.request.method, "/v1/peers", last.request.query)
+    other = bytes([last.content[0] ^ 1]) + last.content[1:]
+    return (
+        last._replace(sender="stranger", request=moved),
+        last._replace(sender="stranger", content=other),
+    )
+
+
+def _forged(message: Message) -> Message:
+    """Signed by nobody, in a client's name."""
+    claimed = message.headers["Signature-Input"].replace(NOBODY.id, VICTIM.id)
+    return message._replace(headers={**message.headers, "Signature-Input": claimed})
 
 
 def _by(network: Network, who: Identity, request: Request) -> Message:

@@ -47,6 +47,7 @@ class Witness:
         self.database, self.case, self.wrong = database, case, wrong
         self.answers: dict[tuple[int, int], dict[str, dict[int, bytes]]] = {}
         self.fates: set[tuple[int, int, str, bool]] = set()
+        self._reader: sqlite3.Connection | None = None
 
     # -- while it happens ----------------------------------------------------------------------
 
@@ -72,7 +73,8 @@ class Witness:
                 self.wrong(f"client {place} answers round {round_} with different bytes")
         elif reply.status == 200 and json.loads(reply.body)["done"]:
             wanted = {"round": round_, "client": place, "digest": named["digest"]}
-            if not any(one.kind == "answered" and one.body == wanted for one in self.lines()):
+            rows = self._rows("SELECT body FROM journal WHERE kind = 'answered'")
+            if not any(json.loads(body) == wanted for (body,) in rows):
                 self.wrong(f"round {round_} of client {place} is acknowledged, not journalled")
 
     def _fates(self, message: Message, fates: list[dict[str, Any]]) -> None:
@@ -102,8 +104,14 @@ class Witness:
         return len(here) < self.case.plan.team.quorum
 
     def _rows(self, query: str) -> list[Any]:
-        with closing(sqlite3.connect(self.database)) as connection:
-            return connection.execute(query).fetchall()
+        if self._reader is None:
+            self._reader = sqlite3.connect(self.database, isolation_level=None)
+        return self._reader.execute(query).fetchall()
+
+    def close(self) -> None:
+        """Look no more."""
+        if self._reader is not None:
+            self._reader.close()
 
     # -- at the end ----------------------------------------------------------------------------
 
@@ -143,7 +151,7 @@ class Witness:
         found = {}
         for where, sent in self.answers.items():
             for digest, parts in sent.items():
-                content = b"".join(parts[offset] for offset in sorted(parts))
+                content = _joined(parts)
                 if sha256(content).hexdigest() != digest:
                     self.wrong(f"the answer {where} is not what its digest says")
                 found[where] = content
@@ -156,12 +164,14 @@ class Witness:
 
     def _bits(self, verdict: Verdict) -> None:
         """Where no cohort was changed, the bits are those of an undisturbed run."""
-        if verdict.whole and verdict.status == "finished" and self.case.seed is not None:
-            if verdict.params.tobytes() != undisturbed(self.case.name):
-                self.wrong("the model is not that of an undisturbed run")
+        if not verdict.whole or verdict.status != "finished" or self.case.seed is None:
+            return
+        if verdict.params.tobytes() != undisturbed(self.case.name):
+            self.wrong("the model is not that of an undisturbed run")
 
     def _tidy(self, verdict: Verdict, folder: Path) -> None:
         blobs = {path.name for path in (folder / "blobs").glob("??/*")}
+        blobs |= {row[0] for row in self._rows("SELECT digest FROM blobs")}
         if blobs != verdict.kept:
             self.wrong(f"blobs {blobs - verdict.kept} are left, {verdict.kept - blobs} are lost")
         for name in ("spool", "blobs/new"):
@@ -176,14 +186,28 @@ class Witness:
         last = max(rounds, default=None) if verdict.remembers else None
         if (row and row[0]) != last:
             self.wrong(f"client {place} remembers {row}, its last included round is {last}")
-        elif row and (expected := verdict.memories.get(place)) is not None:
-            if (home / "memory" / row[1]).read_bytes() != expected:
-                self.wrong(f"client {place} remembers something else")
+        elif row and not _remembered(home / "memory" / row[1], place, verdict):
+            self.wrong(f"client {place} remembers something else")
         left = _names(home / "memory") - {row[1] if row else ""}
         left |= _names(home / "work")
         left |= _names(home / "answers") if verdict.status == "finished" else set()
         if left and verdict.status == "finished":
             self.wrong(f"client {place} still has {left}")
+
+
+def _remembered(file: Path, place: int, verdict: Verdict) -> bool:
+    """Whether a memory is what it must be, where that is known."""
+    if not file.is_file():
+        return False
+    return place not in verdict.memories or file.read_bytes() == verdict.memories[place]
+
+
+def _joined(parts: dict[int, bytes]) -> bytes:
+    """An answer from its pieces, which may overlap where an upload was resumed."""
+    whole = bytearray(max(offset + len(part) for offset, part in parts.items()))
+    for offset, part in parts.items():
+        whole[offset : offset + len(part)] = part
+    return bytes(whole)
 
 
 def _place(message: Message) -> int:

@@ -7,48 +7,41 @@ clocks, the network, disks and the lives of processes follow a schedule.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import os
 import random
-import shutil
 import sqlite3
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar, final
-
-import msgspec
 
 from tacit.base.errors import TacitError
 from tacit.base.plain import digest
 from tacit.deploy.client.agent import Agent
-from tacit.deploy.client.database import open_ledger
 from tacit.deploy.client.desk import Pace
 from tacit.deploy.client.exchange import call
 from tacit.deploy.client.facts import PlanFacts, plan_facts
-from tacit.deploy.client.home import Coordinator as Known
-from tacit.deploy.client.home import Home, coordinator_text
+from tacit.deploy.client.home import Home
 from tacit.deploy.client.in_process import InProcess
 from tacit.deploy.client.records import Records
-from tacit.deploy.client.roster import Approved
 from tacit.deploy.client.runner import Done, Work
 from tacit.deploy.client.transport import SignedTransport
 from tacit.deploy.coordinator.asgi import application
 from tacit.deploy.coordinator.service import Coordinator
 from tacit.deploy.coordinator.settings import Settings
-from tacit.deploy.identity.keys import Identity, pem_of, write_secret
-from tacit.deploy.store import members
 from tacit.deploy.store.blobs import Blobs
-from tacit.deploy.store.database import open_database
-from tacit.deploy.store.members import Member
-from tacit.deploy.wire.messages import Role, RunFact, Submission
+from tacit.deploy.wire.messages import RunFact, Submission
+from tacit.deploy.wire.statements import encoded, submission_text
 from tacit.plan.policy import Policy
 from tacit.testing.cases import Case, case_of, held
 from tacit.testing.disk import Disks
-from tacit.testing.network import Line, Network
-from tacit.testing.node import Death, Node, adopt_tasks
-from tacit.testing.schedule import CLIENTS, COORDINATOR, Fault, Schedule
+from tacit.testing.furniture import HOST, NAMES, RESEARCHER, RUN, furnish, identity_of
+from tacit.testing.judge import Line
+from tacit.testing.network import Network, Telephone
+from tacit.testing.node import Node, adopt_tasks
+from tacit.testing.schedule import COORDINATOR, Fault, Schedule
 from tacit.testing.sql import database_at, ledger_at
 from tacit.testing.strangers import trick
 from tacit.testing.virtual_time import VirtualLoop, run
@@ -56,27 +49,11 @@ from tacit.testing.witness import Witness
 
 T = TypeVar("T")
 
-RUN: Final = "ab" * 16
-HOST, RESEARCHER, OUTSIDER = "coordinator", "ruth", "oscar"
-NAMES: Final = tuple(f"client {place}" for place in range(CLIENTS))
-
 LONGEST: Final = 8 * 3600.0
 """Seconds of virtual time in which every story ends, once its faults are over."""
 
 QUIET: Final = 400.0
 """Seconds after the last fault until nothing is under way that began before it."""
-
-POLICY: Final = """
-researchers = ["ruth"]
-rehearsals = true
-hidden_answers = false
-minimum_cohort = 1
-"""
-
-
-def identity_of(name: str) -> Identity:
-    """The same key for the same name."""
-    return Identity.from_seed(hashlib.sha256(name.encode()).digest())
 
 
 @final
@@ -86,7 +63,9 @@ class Plans:
 
     known: dict[tuple[str, Policy], PlanFacts] = field(default_factory=dict)
 
-    async def facts(self, federation: Mapping[str, Any], policy: Policy) -> PlanFacts:
+    async def facts(
+        self, federation: Mapping[str, Any], policy: Policy, dataset: str | None = None
+    ) -> PlanFacts:
         """As `plan_facts`."""
         key = digest(federation), policy
         if key not in self.known:
@@ -129,7 +108,7 @@ class World:
     def __init__(self, schedule: Schedule, root: Path) -> None:
         self.schedule, self.root = schedule, root
         self.case: Case = case_of(schedule.case)
-        self.chance = random.Random(schedule.seed)
+        self.chance = random.Random(schedule.seed)  # noqa: S311  # to be repeated
         self.loop = VirtualLoop()
         self.wrong: list[str] = []
         adopt_tasks(self.loop, self.wrong.append)
@@ -143,7 +122,9 @@ class World:
         places = range(self.case.clients)
         self.turns = [self._turns(place, plan) for place in places]
         self.here: Coordinator | None = None
-        self.ended = False
+        self.told = False
+        self.story: tuple[Line, ...] = ()
+        self.status = ""
 
     def _node(self, name: str) -> Node:
         node = Node(name, self.root / name, self.loop)
@@ -168,6 +149,10 @@ class World:
         finally:
             os.urandom = fresh
             self._clear()
+        if self.told:
+            self.witness.ends(self.here, self.root, NAMES[: self.case.clients])
+        self.story, self.status = self.witness.lines(), self.witness.status()
+        self.witness.close()
 
     def _clear(self) -> None:
         database, slot = database_at(self.root / HOST / "tacit.db")
@@ -183,7 +168,7 @@ class World:
     async def _story(self) -> None:
         lives = [self._live(self.host, self._serve)]
         lives += [
-            self._live(node, lambda place=place: self._client(place))
+            self._live(node, partial(self._client, place))
             for place, node in enumerate(self.clients)
         ]
         tasks = [self.loop.create_task(life) for life in lives]
@@ -192,7 +177,6 @@ class World:
         try:
             await self._watch(tasks)
         finally:
-            self.ended = True
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -212,14 +196,16 @@ class World:
                 return
             await asyncio.sleep(1.0 if self.loop.time() < 30 else 5.0)
         await self._restarted()
-        self.witness.ends(self.here, self.root, NAMES[: self.case.clients])
+        self.told = True
 
     async def _restarted(self) -> None:
         """Once more from the disk: what is in memory then is what the journal says."""
-        self.host.away = 0.1
+        while any(node.dead for node in (self.host, *self.clients)):
+            await asyncio.sleep(1.0)
         self.witness.remembers(self.here)
+        self.host.away = 0.1
         self.host.die()
-        await asyncio.sleep(30.0)
+        await asyncio.sleep(3.0)
 
     def _state(self) -> str:
         return f"{self.witness.status()}, clients {[self._told(node) for node in self.clients]}"
@@ -238,7 +224,8 @@ class World:
         """Whether a client has nothing more to learn."""
         with closing(sqlite3.connect(node.folder / "state.db")) as connection:
             open_ = connection.execute("SELECT count(*) FROM runs WHERE status = 'open'")
-            return open_.fetchone() == (0,)
+            count: int = open_.fetchone()[0]
+            return count == 0
 
     # -- processes -----------------------------------------------------------------------------
 
@@ -279,8 +266,9 @@ class World:
         """The coordinator, as `tacit serve` starts it."""
         node, folder = self.host, self.root / HOST
         database = database_at(folder / "tacit.db")[0]
-        blobs = Blobs(folder / "blobs", folder / "spool", reserve=0, free=self._free)
-        settings = Settings(tick=1.0, inline=65_536 if self.schedule.seed % 3 else 0)
+        rows = database if self.schedule.seed % 2 else None
+        blobs = Blobs(folder / "blobs", folder / "spool", reserve=0, free=self._free, database=rows)
+        settings = Settings(tick=1.0, inline=65_536 if self.schedule.seed % 3 else 0, holder="here")
         here = Coordinator(database, blobs, node.clock, settings, self.chance.randbytes, inline)
         await here.start()
         self.here, self.network.app = here, application(here)
@@ -306,7 +294,7 @@ class World:
         await agent.run()
 
     def _transport(self, node: Node) -> SignedTransport:
-        line = Line(self.network, node)
+        line = Telephone(self.network, node)
         identity = identity_of(node.name)
         return SignedTransport("https://here", line, identity, node.clock, self.chance.randbytes)
 
@@ -315,14 +303,17 @@ class World:
         self.ruth.born()
         federation, case = self.case.federation, self.case
         described = federation.plain, federation.digest, "data", NAMES[: case.clients], case.seed
-        asked = Submission(RUN, "heart", *described)
+        text = submission_text(RUN, federation.digest, "data", case.seed, "heart")
+        signature = encoded(identity_of(self.ruth.name).sign(text))
+        asked = Submission(RUN, "heart", *described, signature=signature)
         transport = self._transport(self.ruth)
         while True:
             try:
                 await call(transport, "POST", "/v1/runs", RunFact, asked)
-                return
             except TacitError:
                 await asyncio.sleep(5.0)
+            else:
+                return
 
     # -- trouble -------------------------------------------------------------------------------
 
@@ -339,7 +330,7 @@ class World:
     async def _befall(self, node: Node, fault: Fault) -> None:
         match fault.what:
             case "kill" | "power" if not node.dead:
-                node.arm(fault.count, fault.seconds, power=fault.what == "power")
+                node.arm(fault.amount, fault.seconds, power=fault.what == "power")
             case "part":
                 self.network.part(node.name, fault.seconds)
             case "jump":
@@ -347,11 +338,11 @@ class World:
             case "full":
                 node.full = max(node.full, self.loop.time() + fault.seconds)
             case "slow":
-                self.turns[fault.node].slow += [fault.seconds] * fault.count
+                self.turns[fault.node].slow += [fault.seconds] * fault.amount
             case "leave":
                 await self._leave(node)
             case "stranger":
-                self.loop.create_task(trick(self.network, fault.count, self.wrong.append))
+                self.loop.create_task(trick(self.network, fault.amount, self.wrong.append))
             case "lose" | "repeat" | "delay" | "cut":
                 self.network.befall(node.name, fault)
 
@@ -364,46 +355,3 @@ class World:
 
         if not node.dead:
             await asyncio.wait((node.spawn(leave()),))
-
-
-# -- what is there before a story begins -------------------------------------------------------
-
-
-def furnish(root: Path) -> None:
-    """Fresh disks: a coordinator with members, and clients that have joined it."""
-    template = root.with_name(f"{root.name}-new")
-    if not template.exists():
-        _make(template)
-    shutil.rmtree(root, ignore_errors=True)
-    shutil.copytree(template, root)
-
-
-def _make(template: Path) -> None:
-    (template / HOST).mkdir(parents=True)
-    database = open_database(f"sqlite:///{template / HOST / 'tacit.db'}")
-    roles = {RESEARCHER: Role.RESEARCHER, OUTSIDER: Role.CLIENT} | dict.fromkeys(
-        NAMES, Role.CLIENT
-    )
-    with database.begin() as connection:
-        for name, role in roles.items():
-            who = identity_of(name)
-            members.add(connection, Member(who.id, name, role, who.public, 0.0))
-    database.close()
-    for name in NAMES:
-        _home(Home(template / name), name)
-
-
-def _home(home: Home, name: str) -> None:
-    home.make_folders()
-    me = identity_of(name)
-    write_secret(home.key, pem_of(me._secret))
-    known = Known("https://here", me.id, name, "client", "SHA256:x", "")
-    home.coordinator.write_text(coordinator_text(known), "utf-8")
-    home.policy.write_text(POLICY, "utf-8")
-    with closing(open_ledger(home)) as ledger:
-        for peer in NAMES:
-            one = identity_of(peer)
-            Records(ledger).approve(Approved(one.id, one.public, peer, 0.0), "approved.")
-
-
-__all__ = ["Death", "World", "msgspec"]

@@ -21,11 +21,12 @@ from tacit.deploy.client.database import Ledger, open_ledger
 from tacit.deploy.client.desk import Pace
 from tacit.deploy.client.home import Coordinator, Home, coordinator_text
 from tacit.deploy.client.records import Records
-from tacit.deploy.client.roster import Approved, encoded, joining_text
+from tacit.deploy.client.roster import Approved
 from tacit.deploy.client.runner import Done, Work
 from tacit.deploy.client.transport import Part, Refused, Request, Response
 from tacit.deploy.identity.keys import Identity
 from tacit.deploy.wire import messages as wire
+from tacit.deploy.wire.statements import encoded, joining_text, submission_text
 from tests.deploy.client.virtual import VirtualClock
 
 RUN, NAME, DATASET = "ab" * 16, "heart", "patients"
@@ -162,7 +163,9 @@ class Fake:
     def consider(self) -> wire.Consider:
         who = (ADA.id, "Ada", encoded(ADA.public))
         plain, digest = self.described.plain, self.described.digest
-        return wire.Consider(self.run, NAME, *who, plain, digest, DATASET, self.seed)
+        text = submission_text(self.run, digest, DATASET, self.seed, NAME)
+        signature = encoded(ADA.sign(text))
+        return wire.Consider(self.run, NAME, *who, plain, digest, DATASET, self.seed, signature)
 
     def turn(self) -> wire.Turn:
         offer = f"model {self.round}".encode()

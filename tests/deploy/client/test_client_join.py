@@ -14,12 +14,12 @@ from tacit.base.errors import TacitError
 from tacit.deploy.client.home import Home, read_coordinator
 from tacit.deploy.client.join import join
 from tacit.deploy.client.owner import OwnerPolicy, read_policy
-from tacit.deploy.client.roster import decoded
 from tacit.deploy.client.transport import Refused, Request, Response, Wire
 from tacit.deploy.identity.invitation import Invitation
 from tacit.deploy.identity.keys import Identity, member_id
 from tacit.deploy.wire import messages as wire
 from tacit.deploy.wire.signing import Head, check, parse
+from tacit.deploy.wire.statements import decoded
 from tests.deploy.client.test_client_transport import says
 from tests.deploy.client.virtual import START, VirtualClock, played
 

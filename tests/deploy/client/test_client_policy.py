@@ -34,7 +34,7 @@ OPEN = OwnerPolicy(researchers=("Ada",), hidden_answers=False)
 class NoPlanner:
     """Must not be asked."""
 
-    async def facts(self, federation: Any, policy: Policy) -> PlanFacts:
+    async def facts(self, federation: Any, policy: Policy, dataset: str | None = None) -> PlanFacts:
         raise AssertionError("the plan was built")
 
 

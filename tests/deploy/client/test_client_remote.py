@@ -31,7 +31,7 @@ URL = "https://coordinator:8443"
 
 def remote_of(world: World, who: Identity) -> Remote:
     wire = SignedTransport(URL, Asgi(world), who, world.clock, os.urandom)
-    return Remote(wire, os.urandom)
+    return Remote(wire, os.urandom, who.sign)
 
 
 async def people(folder: Path) -> None:

@@ -10,17 +10,12 @@ from msgspec.structs import replace
 
 from tacit.base.errors import TacitError
 from tacit.deploy.client.database import open_ledger
+from tacit.deploy.client.deciding import asked_by
 from tacit.deploy.client.records import Records
-from tacit.deploy.client.roster import (
-    Approved,
-    approved_in,
-    encoded,
-    roster_digest,
-    vouch_text,
-    vouched,
-)
+from tacit.deploy.client.roster import Approved, approved_in, roster_digest, vouched
 from tacit.deploy.identity.keys import Identity
 from tacit.deploy.wire.messages import Participant, Peer, Peers, Turn, Vouch
+from tacit.deploy.wire.statements import encoded, vouch_text
 from tests.deploy.client.fake import (
     PEERS,
     RUN,
@@ -150,6 +145,8 @@ def elsewhere(turn: Turn) -> Turn:
         (lambda turn: replace(turn, cohort=(1, 2, 3)), "this client is not among the members"),
         (lambda turn: replace(turn, index=1), "has not joined the run at that place"),
         (lambda turn: replace(turn, offer_size=1 << 40), "bytes; the plan says"),
+        (lambda turn: replace(turn, round=3), "round 4 is asked for; the plan has 3"),
+        (lambda turn: replace(turn, cohort=tuple(range(9))), "members that the plan of"),
     ],
 )
 def test_wrong_rounds_are_refused(tmp_path: Path, change: object, told: str) -> None:
@@ -172,3 +169,18 @@ def test_vouched_peers_count_where_the_policy_says_so(tmp_path: Path) -> None:
     fake.peers = Peers((Peer(PEERS[2].id, "peer 2", encoded(PEERS[2].public), signed),))
     played(worked(agent(home, fake, Drawing(os.urandom)), over(fake)))
     assert sorted(fake.got) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("forged", ["name", "dataset", "seed", "signature", "researcher_key"])
+def test_a_run_that_no_researcher_signed_is_refused(tmp_path: Path, forged: str) -> None:
+    home = make_home(tmp_path)
+    fake, runner = fake_for(home), Drawing(os.urandom)
+    true = fake.consider()
+    others = {"seed": 1, "researcher_key": encoded(PUPPET.public), "signature": ""}
+    false = replace(true, **{forged: others.get(forged, "other")})
+    assert asked_by(true).researcher == true.researcher
+    assert (asked_by(false).researcher, asked_by(false).researcher_name) == ("", "")
+    fake.consider = lambda: false  # type: ignore[method-assign]  # a coordinator that lies
+    played(worked(agent(home, fake, runner), lambda: bool(fake.joinings)))
+    assert fake.joinings[0].decision == "refuse"
+    assert "no researcher's signature stands under it" in fake.joinings[0].reasons

@@ -104,9 +104,11 @@ class Sites:
             await task
 
 
-async def begun(folder: Path) -> tuple[World, Remote, list[Home], asyncio.Task[None]]:
+async def begun(
+    folder: Path, url: str = ""
+) -> tuple[World, Remote, list[Home], asyncio.Task[None]]:
     """A coordinator, a researcher, and four homes whose owners approved one another."""
-    world = World(folder, clock=VirtualClock())  # type: ignore[arg-type]  # it jumps
+    world = World(folder, clock=VirtualClock(), url=url)  # type: ignore[arg-type]  # it jumps
     await world.here.start()
     ticking = asyncio.ensure_future(world.here.keep_time())
     names = [f"site {place}" for place in range(4)]
@@ -119,7 +121,7 @@ async def begun(folder: Path) -> tuple[World, Remote, list[Home], asyncio.Task[N
         ledger.close()
     ruth = world.person("ruth", Role.RESEARCHER)
     wire = SignedTransport("https://coordinator", Asgi(world), ruth, world.clock, os.urandom)
-    return world, Remote(wire, os.urandom), homes, ticking
+    return world, Remote(wire, os.urandom, ruth.sign), homes, ticking
 
 
 async def rehearsed(

@@ -7,10 +7,10 @@ import base64
 from pathlib import Path
 from typing import Any
 
-from tacit.deploy.client.roster import vouch_text
 from tacit.deploy.coordinator.settings import Settings
 from tacit.deploy.identity.keys import Identity
 from tacit.deploy.wire.messages import Role
+from tacit.deploy.wire.statements import vouch_text
 from tests.deploy.coordinator.scene import Answer, World
 
 NEW = Identity.from_seed(b"n" * 32)

@@ -9,8 +9,8 @@ from typing import TypeVar
 
 from tacit.deploy.coordinator.service import Coordinator
 from tacit.deploy.store import journal
+from tests.deploy.coordinator.running import PARTIAL, RUN, begun
 from tests.deploy.coordinator.scene import World, inline
-from tests.deploy.coordinator.test_coordinator_rounds import PARTIAL, RUN, begun
 
 T = TypeVar("T")
 

@@ -37,6 +37,19 @@ COORDINATOR: dict[str, Entry] = {
         "The request ended before its body was complete.",
         "Send the rest: GET on the same address says how much is here.",
     ),
+    "deploy.slow": Entry(
+        "The next bytes of the request's body did not come within {seconds} seconds.",
+        "Send the rest: GET on the same address says how much is here. Look at the network if it "
+        "goes on.",
+    ),
+    "deploy.encoding": Entry(
+        "The body of the request is encoded ({encoding}), and bodies are taken only as they are.",
+        "Send it without Content-Encoding, and look for a proxy on the way that compresses.",
+    ),
+    "deploy.decisions": Entry(
+        "{name} has decided about the run {run} more than {limit} times.",
+        "Leave the run, and talk to its researcher.",
+    ),
     "deploy.enrolments": Entry(
         "Too many enrolments were tried within a minute.",
         "Wait {seconds} seconds. If it was not you, somebody guesses invitations: the operator "
@@ -162,6 +175,10 @@ COORDINATOR: dict[str, Entry] = {
         "There is no member {member}.",
         "`tacit members` lists them.",
     ),
+    "member.name-odd": Entry(
+        "The name {name} cannot be taken: {problem}.",
+        "Choose a name that nobody can mistake for another's, in letters of one script.",
+    ),
     "member.self": Entry(
         "{name} cannot do this to itself.",
         "Ask another member.",
@@ -169,6 +186,10 @@ COORDINATOR: dict[str, Entry] = {
     "member.vouch": Entry(
         "The vouch of {name} has a signature that does not hold.",
         "Vouch with tacit's own client.",
+    ),
+    "member.submission": Entry(
+        "The run is not signed by {name}, so no client could know who asks for it.",
+        "Submit with `tacit run` or `tacit.submit`.",
     ),
     "round.absent": Entry(
         "Client {client} was not there in round {round}.",

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Collection
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
+from shutil import rmtree
 from typing import TypeVar, final
 
 from tacit.base.errors import TacitError
@@ -20,7 +21,7 @@ from tacit.deploy.client.exchange import call
 from tacit.deploy.client.facts import HerePlanner, Planner, Remembering
 from tacit.deploy.client.home import Home, alone
 from tacit.deploy.client.records import Records, swept
-from tacit.deploy.client.runner import Runner
+from tacit.deploy.client.runner import Runner, TurnFailed, Warm
 from tacit.deploy.client.taking import about, send, take
 from tacit.deploy.client.taking import tell as tell_failure
 from tacit.deploy.client.transport import SignedTransport, Transport
@@ -79,9 +80,12 @@ class Agent:
             )
             if isinstance(self.transport, SignedTransport):
                 self.transport.on_skew = partial(_tell_skew, desk)
+            warming = asyncio.ensure_future(_warmed(self.runner))
             try:
                 await Shift(desk).work()
             finally:
+                warming.cancel()
+                await asyncio.gather(warming, return_exceptions=True)
                 await self.runner.close()
 
 
@@ -153,9 +157,12 @@ class Shift:
         return busy
 
     def _clean(self) -> None:
-        """Delete what a crash left behind."""
+        """Delete what a crash, or a turn that was given up, left behind."""
         home = self.desk.home
         swept(self.desk.records, home.answers, home.memory)
+        with faults.disk(home.work):
+            for folder in home.work.iterdir():
+                rmtree(folder)
 
     def _patience(self) -> float:
         """Seconds that a poll may last: less while the owner may yet allow what was refused."""
@@ -236,6 +243,15 @@ class Shift:
                 continue
             if any(isinstance(task, Over) and task.run == run for task in work.tasks):
                 return
+
+
+async def _warmed(runner: Runner) -> None:
+    """Prepare for the first run, if the runner can; it will be as well without."""
+    if isinstance(runner, Warm):
+        try:
+            await runner.warm()
+        except (TacitError, TurnFailed) as wrong:
+            LOG.warning("no worker could be prepared: %s", wrong)
 
 
 def _tell_skew(desk: Desk, skew: float) -> None:

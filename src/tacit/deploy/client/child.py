@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import secrets
 import shutil
 import stat
 from collections import defaultdict
@@ -23,7 +24,7 @@ import tacit
 from tacit.base.errors import TacitError
 from tacit.base.plain import digest, to_plain
 from tacit.deploy.client import owner
-from tacit.deploy.client.datasets import Source, find, paths
+from tacit.deploy.client.datasets import Source, find, paths, registered
 from tacit.deploy.client.facts import PlanFacts
 from tacit.deploy.client.frames import Failed, Inquiry, Job, Order, Planned, Reply, Start, Taken
 from tacit.deploy.client.home import Home, emptied, keep
@@ -38,6 +39,9 @@ _PREFIXES = ("LC_", "OMP_", "MKL_", "OPENBLAS_", "NPY_", "KMP_", "CUDA_", "CUBLA
 """Settings of numerical libraries decide the last bits of their results: they stay as they are."""
 
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+_REWARM = 5.0
+"""Seconds from a run's beginning until a worker for the next one is prepared."""
+
 _MOST = 4
 """Workers that stay alive; behind that, the one that was used longest ago ends."""
 
@@ -77,6 +81,8 @@ class ChildProcess:
         self.limits, self.client = limits or Limits(), client
         self.code = tuple(one.resolve() for one in code or (home.folder / "code",))
         self.live: dict[str, _Live] = {}
+        self.spare: _Live | None = None
+        self.warming: asyncio.Task[None] | None = None
         self.cleared = False
         self.locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
@@ -111,8 +117,36 @@ class ChildProcess:
             await self._end(name)
             raise lost("worker.protocol", problem="an answer to another question")
 
+    async def warm(self) -> None:
+        """Keep a worker ready, behind its fences and for one data set, that serves no run yet."""
+        sources = list(registered(self.home).values())
+        if self.spare is not None or not sources:
+            return
+        live = await self._new(f"spare-{secrets.token_hex(4)}", paths(sources[-1]))
+        if self.spare is not None:  # another one was quicker
+            await _ended(live)
+        else:
+            self.spare = live
+
+    def _rewarm(self) -> None:
+        """A spare worker was taken: prepare another one when this run has begun."""
+
+        async def later() -> None:
+            await asyncio.sleep(_REWARM)
+            with contextlib.suppress(TurnFailed, TacitError, OSError):
+                await self.warm()
+
+        if self.warming is None or self.warming.done():
+            self.warming = asyncio.create_task(later())
+
     async def close(self) -> None:
         """End all workers and remove what they left."""
+        if self.warming is not None:
+            self.warming.cancel()
+            await asyncio.gather(self.warming, return_exceptions=True)
+        if self.spare is not None:
+            live, self.spare = self.spare, None
+            await _ended(live)
         for name in tuple(self.live):
             await self._end(name)
 
@@ -174,18 +208,33 @@ class ChildProcess:
         idle = [one for one in self.live if not self.locks[one].locked()]
         for one in idle[: max(0, len(self.live) + 1 - _MOST)]:
             await self._end(one)
-        reads = reads or ()
+        spare, self.spare = self.spare, None
+        if spare is not None:
+            self._rewarm()
+            if spare.process.process.returncode is None and reads in {None, spare.reads}:
+                self.live[name] = spare
+                return spare
+            await _ended(spare)
+        live = self.live[name] = await self._new(name[:16], reads or ())
+        return live
+
+    async def _new(self, name: str, reads: tuple[Path, ...]) -> _Live:
+        """A worker that has closed its fences; one that cannot is ended."""
         scratches = self.home.folder / "scratch"
         if not self.cleared:  # of what a client that was killed left there
             self.cleared = bool(emptied(scratches))
-        scratch = emptied(scratches / name[:16])
+        scratch = emptied(scratches / name)
         for folder in ("in", "out", "home", "tmp"):
             (scratch / folder).mkdir(mode=0o700)
         environment = self._environment(scratch)
         log = self.home.folder / "worker.log"
         process = await Process.start(environment, scratch / "home", self.limits, log)
-        live = self.live[name] = _Live(process, scratch, reads)
-        await self._asked(name, live, self._start(scratch, reads))
+        live, reply = _Live(process, scratch, reads), None
+        try:
+            reply = await process.ask(self._start(scratch, reads))
+        finally:
+            if reply is None:
+                await _ended(live)
         return live
 
     def _start(self, scratch: Path, reads: tuple[Path, ...]) -> Start:

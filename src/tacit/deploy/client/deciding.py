@@ -8,9 +8,9 @@ from tacit.deploy.client.desk import Desk, lasting
 from tacit.deploy.client.exchange import call
 from tacit.deploy.client.facts import PlanFacts
 from tacit.deploy.client.records import Decided
-from tacit.deploy.client.roster import encoded, joining_text
 from tacit.deploy.client.verdict import Asked
-from tacit.deploy.wire.messages import Consider, Joined, Joining, Nothing
+from tacit.deploy.wire.messages import Consider, Joined, Joining, Nothing, printable
+from tacit.deploy.wire.statements import encoded, joining_text, stated_by, submission_text
 
 LONGEST_REASON, MOST_REASONS = 2000, 50
 
@@ -50,14 +50,19 @@ async def tell(desk: Desk) -> bool:
 
 
 def asked_by(task: Consider) -> Asked:
-    """What a task asks."""
-    who = (task.researcher, task.researcher_name)
+    """What a task asks, by nobody if the researcher did not sign for it.
+
+    The coordinator alone could ask for anything in anybody's name.
+    """
+    text = submission_text(task.run, task.digest, task.dataset, task.seed, task.name)
+    signed = stated_by(task.researcher, task.researcher_key, text, task.signature)
+    who = (task.researcher, task.researcher_name) if signed else ("", "")
     return Asked(task.run, task.name, *who, task.federation, task.digest, task.dataset, task.seed)
 
 
 def fitting(reasons: tuple[str, ...]) -> tuple[str, ...]:
     """Reasons as a message takes them."""
-    return tuple(reason[:LONGEST_REASON] for reason in reasons[:MOST_REASONS])
+    return tuple(printable(reason)[:LONGEST_REASON] for reason in reasons[:MOST_REASONS])
 
 
 async def _decide(desk: Desk, asked: Asked, basis: str) -> None:

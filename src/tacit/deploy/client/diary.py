@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import final
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, select
 
 from tacit.deploy.client.database import Ledger
+from tacit.deploy.client.queries import NOTE
 from tacit.deploy.client.tables import diary
 from tacit.plan.trust import size as bytes_in_words
 
@@ -34,7 +35,7 @@ def note(
     connection: Connection, at: float, text: str, run: str = "", round_: int | None = None
 ) -> None:
     """Write a sentence, in the transaction of what it tells."""
-    connection.execute(insert(diary).values(at=at, run=run, round=round_, text=text))
+    connection.execute(NOTE, {"at": at, "run": run, "round": round_, "text": text})
 
 
 def lines(ledger: Ledger, after: int = 0, limit: int = 1000, run: str = "") -> tuple[Line, ...]:

@@ -37,7 +37,7 @@ class PlanFacts:
 
     `digest`: of the description that was rebuilt; `hidden`: nobody reads single answers; `ideal`:
     the secure sum is simulated only; `noised`: DP is promised; `offer`, `answer`: bytes of a
-    round's model and of an answer.
+    round's model and of an answer; `rounds`: what all promises count on.
     """
 
     digest: str
@@ -46,6 +46,8 @@ class PlanFacts:
     ideal: bool
     noised: bool
     quorum: int
+    clients: int
+    rounds: int
     offer: int
     answer: int
     spends: tuple[Spend, ...]
@@ -54,8 +56,13 @@ class PlanFacts:
 class Planner(Protocol):
     """Builds plans somewhere; raises what building raises, or `TurnFailed`."""
 
-    async def facts(self, federation: Mapping[str, Any], policy: Policy) -> PlanFacts:
-        """Rebuild the plan from its description and hold it against the rules."""
+    async def facts(
+        self, federation: Mapping[str, Any], policy: Policy, dataset: str | None = None
+    ) -> PlanFacts:
+        """Rebuild the plan from its description and hold it against the rules.
+
+        `dataset`: the name of the data set that turns will use.
+        """
         ...
 
 
@@ -69,7 +76,9 @@ class HerePlanner:
 
     trusted: bool = False
 
-    async def facts(self, federation: Mapping[str, Any], policy: Policy) -> PlanFacts:
+    async def facts(
+        self, federation: Mapping[str, Any], policy: Policy, dataset: str | None = None
+    ) -> PlanFacts:
         """Rebuild the plan from its description; `client.code-here` for a researcher's code."""
         code = from_plain(dict(federation)).task.code
         if code and not self.trusted:
@@ -85,11 +94,13 @@ class Remembering:
     planner: Planner
     known: dict[tuple[str, Policy], PlanFacts] = field(default_factory=dict)
 
-    async def facts(self, federation: Mapping[str, Any], policy: Policy) -> PlanFacts:
+    async def facts(
+        self, federation: Mapping[str, Any], policy: Policy, dataset: str | None = None
+    ) -> PlanFacts:
         """As the other planner's."""
         key = digest(federation), policy
         if key not in self.known:
-            self.known[key] = await self.planner.facts(federation, policy)
+            self.known[key] = await self.planner.facts(federation, policy, dataset)
             while len(self.known) > REMEMBERED:
                 del self.known[next(iter(self.known))]
         return self.known[key]
@@ -112,6 +123,8 @@ def plan_facts(federation: Mapping[str, Any], policy: Policy) -> PlanFacts:
         plan.form.ideal,
         plan.form.noise is not None,
         plan.team.quorum,
+        plan.team.clients,
+        plan.team.rounds,
         plan.cost.down,
         plan.cost.up,
         spends,

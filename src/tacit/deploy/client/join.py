@@ -15,7 +15,6 @@ from tacit.deploy.client.exchange import call
 from tacit.deploy.client.home import Coordinator, Home, coordinator_text
 from tacit.deploy.client.https import HttpsWire, in_thread
 from tacit.deploy.client.owner import TEMPLATE
-from tacit.deploy.client.roster import encoded
 from tacit.deploy.client.transport import Refused, SignedTransport, Wire
 from tacit.deploy.clock import Clock
 from tacit.deploy.identity.authority import fetch_pinned
@@ -24,6 +23,7 @@ from tacit.deploy.identity.keys import Identity
 from tacit.deploy.store import faults
 from tacit.deploy.wire.files import sync_folder
 from tacit.deploy.wire.messages import Enrolled, Enrolment, Role
+from tacit.deploy.wire.statements import encoded
 
 Reach: TypeAlias = Callable[[Invitation], Awaitable[tuple[str, Wire]]]
 """Finds the coordinator of an invitation: its authority (PEM, pinned), and a wire to it."""

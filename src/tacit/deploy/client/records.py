@@ -8,24 +8,20 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias, final
 
-from sqlalchemy import Row, delete, func, insert, select, tuple_, update
+from sqlalchemy import Row, delete, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
+from tacit.deploy.client import queries
 from tacit.deploy.client.database import Ledger
 from tacit.deploy.client.diary import note
 from tacit.deploy.client.facts import Spend
+from tacit.deploy.client.queries import OPEN
 from tacit.deploy.client.roster import Approved
 from tacit.deploy.client.tables import answers, failures, memory, peers, runs
 from tacit.deploy.client.verdict import Asked
 from tacit.deploy.store import faults
 
 Decision: TypeAlias = Literal["accept", "refuse", "leave"]
-
-OPEN = ("made", "sent")
-"""Answers whose fate is not known."""
-
-FINISHED = "finished"
-"""The status of a run that cannot go on: everything else can be resumed."""
 
 
 @final
@@ -141,20 +137,18 @@ class Records:
     def run(self, run: str) -> Decided | None:
         """What was decided about a run."""
         with self.ledger.read() as connection:
-            row = connection.execute(select(runs).where(runs.c.run == run)).first()
+            row = connection.execute(queries.RUN, {"run": run}).first()
         return _decided(row) if row else None
 
     def open_names(self) -> tuple[str, ...]:
         """Ids of runs that were considered and have not ended, oldest decision first."""
-        query = select(runs.c.run).where(runs.c.status == "open").order_by(runs.c.at, runs.c.run)
         with self.ledger.read() as connection:
-            return tuple(connection.scalars(query))
+            return tuple(connection.scalars(queries.OPEN_NAMES))
 
     def open_runs(self) -> tuple[Decided, ...]:
         """Runs that were considered and have not ended, in the order of the decisions."""
-        query = select(runs).where(runs.c.status == "open").order_by(runs.c.at, runs.c.run)
         with self.ledger.read() as connection:
-            return tuple(_decided(row) for row in connection.execute(query))
+            return tuple(_decided(row) for row in connection.execute(queries.OPEN_RUNS))
 
     def spent(self, dataset: str, except_run: str) -> tuple[Spend, ...]:
         """What all other runs ever accepted for a data set spend of it."""
@@ -213,21 +207,20 @@ class Records:
     def answer(self, run: str, round_: int) -> Answer | None:
         """The answer of a round, whatever became of it."""
         with self.ledger.read() as connection:
-            row = connection.execute(select(answers).where(_key(run, round_))).first()
+            row = connection.execute(queries.ANSWER, {"run": run, "round": round_}).first()
         return _answer(row) if row else None
 
     def open_answers(self, *status: str) -> tuple[Answer, ...]:
         """Answers of open runs that are `made`, `sent` or both, oldest first."""
-        query = select(answers).join(runs, runs.c.run == answers.c.run)
-        query = query.where(answers.c.status.in_(status or OPEN) & (runs.c.status == "open"))
         with self.ledger.read() as connection:
-            found = connection.execute(query.order_by(answers.c.at, answers.c.round))
+            found = connection.execute(queries.OPEN_ANSWERS, {"status": status or OPEN})
             return tuple(_answer(row) for row in found)
 
     def memory(self, run: str) -> str | None:
         """The file of the committed memory."""
         with self.ledger.read() as connection:
-            return connection.scalar(select(memory.c.file).where(memory.c.run == run))
+            found: str | None = connection.scalar(queries.MEMORY, {"run": run})
+            return found
 
     def reopen(self, answer: Answer, at: float, said: str) -> None:
         """A round that was given up is asked again (a run was resumed): the same bytes once more.
@@ -246,14 +239,10 @@ class Records:
         Answers of open fate; the last answer of a run that was not used, for the run may be
         stopped and resumed; and the committed memory, in which a client's own model may be.
         """
-        last = select(answers.c.run, func.max(answers.c.round)).group_by(answers.c.run)
-        again = (answers.c.status == "discarded") & tuple_(answers.c.run, answers.c.round).in_(last)
-        held = select(answers.c.file, answers.c.pending).join(runs, runs.c.run == answers.c.run)
-        held = held.where(answers.c.status.in_(OPEN) | again)
         with self.ledger.read() as connection:
-            found = connection.execute(held.where(runs.c.status != FINISHED))
+            found = connection.execute(queries.HELD)
             names = {name for row in found for name in row if name}
-            return frozenset(names.union(connection.scalars(select(memory.c.file))))
+            return frozenset(names.union(connection.scalars(queries.MEMORIES)))
 
     # --- failures -----------------------------------------------------------------------------
 
@@ -275,10 +264,8 @@ class Records:
 
     def untold(self) -> tuple[Untold, ...]:
         """Failures that were never confirmed."""
-        query = select(failures.c.id, failures.c.run, failures.c.round, failures.c.body)
         with self.ledger.read() as connection:
-            found = connection.execute(query.where(failures.c.told.is_(False)).order_by("id"))
-            return tuple(Untold(*row) for row in found)
+            return tuple(Untold(*row) for row in connection.execute(queries.UNTOLD))
 
     def has_failed(self, run: str, round_: int, code: str) -> bool:
         """Whether this very failure of a round was kept before."""
@@ -291,7 +278,7 @@ class Records:
     def roster(self) -> tuple[Approved, ...]:
         """The peers that the owner approved."""
         with self.ledger.read() as connection:
-            found = connection.execute(select(peers).order_by(peers.c.id))
+            found = connection.execute(queries.ROSTER)
             return tuple(Approved(*row) for row in found)
 
     def approve(self, peer: Approved, said: str) -> None:

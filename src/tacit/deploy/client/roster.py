@@ -6,19 +6,15 @@ approved peers signed for), and only where the key itself signed that it joined 
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import final
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-
 from tacit.base.errors import TacitError
 from tacit.deploy.identity.keys import member_id
 from tacit.deploy.wire.messages import Participant, Peer
+from tacit.deploy.wire.statements import decoded, joining_text, signed_by, vouch_text
 
 
 @final
@@ -35,16 +31,6 @@ class Approved:
     def __post_init__(self) -> None:
         if len(self.key) != 32 or member_id(self.key) != self.id:
             raise TacitError("policy.peer-key", id=self.id)
-
-
-def joining_text(run: str, digest: str, member: str, dataset: str) -> bytes:
-    """What a client signs when it joins a run; `digest` is the federation's."""
-    return f"tacit joining 1\n{run}\n{digest}\n{member}\n{dataset}".encode()
-
-
-def vouch_text(peer: str, name: str) -> bytes:
-    """What a client signs to say that the member `peer` is who its name says."""
-    return f"tacit vouch 1\n{peer}\n{name}".encode()
 
 
 def approved_in(
@@ -100,25 +86,3 @@ def roster_digest(roster: Iterable[Approved]) -> str:
     """A digest of who is on the roster, whatever the order."""
     keys = sorted(peer.key.hex() + str(peer.vouched) for peer in roster)
     return hashlib.sha256("\n".join(keys).encode()).hexdigest()
-
-
-def signed_by(key: bytes, text: bytes, signature: str) -> bool:
-    """Whether the base64 signature of `text` is the key's."""
-    try:
-        Ed25519PublicKey.from_public_bytes(key).verify(decoded(signature), text)
-    except (InvalidSignature, ValueError):
-        return False
-    return True
-
-
-def decoded(text: str) -> bytes:
-    """Bytes from base64; empty where it is none."""
-    try:
-        return base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
-        return b""
-
-
-def encoded(data: bytes) -> str:
-    """Bytes as base64."""
-    return base64.b64encode(data).decode()

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeAlias, final
+from typing import Any, Literal, Protocol, TypeAlias, final, runtime_checkable
 
 from tacit.base.key import Key
 
@@ -93,4 +93,13 @@ class Runner(Protocol):
 
     async def close(self) -> None:
         """End what still runs."""
+        ...
+
+
+@runtime_checkable
+class Warm(Protocol):
+    """A runner that can prepare itself for a run that nobody has asked for yet."""
+
+    async def warm(self) -> None:
+        """Return when the next run will begin sooner."""
         ...

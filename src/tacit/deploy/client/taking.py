@@ -25,13 +25,14 @@ from tacit.deploy.client.facts import PlanFacts
 from tacit.deploy.client.home import emptied, keep
 from tacit.deploy.client.owner import OwnerPolicy
 from tacit.deploy.client.records import Answer, Decided, Untold
-from tacit.deploy.client.roster import approved_in, decoded
+from tacit.deploy.client.roster import approved_in
 from tacit.deploy.client.runner import Done, TurnFailed, Work
 from tacit.deploy.client.transport import Refused
 from tacit.deploy.client.verdict import cohort_reasons
 from tacit.deploy.store import faults
 from tacit.deploy.wire.files import write_pieces
 from tacit.deploy.wire.messages import Failure, Nothing, Turn, encode
+from tacit.deploy.wire.statements import decoded
 
 Alive: TypeAlias = Callable[[str, Awaitable[Done]], Awaitable[Done]]
 """Waits for a computation while the coordinator is shown that the client lives."""
@@ -123,7 +124,11 @@ async def _again(desk: Desk, decided: Decided, turn: Turn, known: Answer) -> boo
 async def _objections(
     desk: Desk, decided: Decided, turn: Turn, policy: OwnerPolicy, facts: PlanFacts
 ) -> tuple[str, ...]:
-    """What speaks against this round: its members, or an offer that is not the plan's."""
+    """What speaks against this round: it is none of the plan's, its members, or its offer."""
+    if turn.round >= facts.rounds:  # everything that is promised is promised for so many
+        return (f"round {turn.round + 1} is asked for; the plan has {facts.rounds}",)
+    if turn.index >= facts.clients or len(set(turn.cohort)) > facts.clients:
+        return (f"the round has members that the plan of {facts.clients} clients does not know",)
     if turn.offer_size > 2 * facts.offer + SLACK:
         return (
             f"the model that is offered has {turn.offer_size} bytes; the plan says {facts.offer}",
@@ -259,7 +264,7 @@ async def _fail(desk: Desk, turn: Turn, failure: Failure, said: str) -> bool:
 
     False where it was told of this round before: then it is time for a pause.
     """
-    body = encode(failure).decode()
+    body = encode(msgspec.structs.replace(failure, attempt=desk.fresh(8).hex())).decode()
     new = not desk.records.has_failed(turn.run, turn.round, failure.code)
     try:
         untold = desk.records.failed(

@@ -17,7 +17,7 @@ from tacit.base.errors import TacitError
 from tacit.deploy.clock import Clock
 from tacit.deploy.identity.keys import Identity
 from tacit.deploy.store import faults
-from tacit.deploy.wire.messages import ErrorFact, Problem
+from tacit.deploy.wire.messages import ErrorFact, Problem, printable
 from tacit.deploy.wire.signing import Head, signed
 
 LARGEST_REPLY: Final = 32 << 20
@@ -237,4 +237,4 @@ def _bounded(chunks: Iterator[bytes]) -> bytes:
 
 def _plain(text: str) -> str:
     """What a stranger sent, safe for a terminal and a log."""
-    return "".join(c if c.isprintable() else " " for c in text[:2000])
+    return printable(text[:2000])

@@ -115,7 +115,7 @@ async def _planned(
 ) -> Judged:
     rules = policy.rules(asked.dataset, federation.task.code)
     try:
-        facts = await planner.facts(asked.federation, rules)
+        facts = await planner.facts(asked.federation, rules, asked.dataset)
     except TacitError as wrong:
         return Judged((f"the plan cannot be built here: {wrong.cause}",))
     except TurnFailed as failed:
@@ -131,7 +131,9 @@ async def _planned(
 
 def _who(policy: OwnerPolicy, asked: Asked, datasets: Collection[str]) -> list[str]:
     reasons = []
-    if not {asked.researcher, asked.researcher_name} & set(policy.researchers):
+    if not asked.researcher:
+        reasons.append("no researcher's signature stands under it")
+    elif not {asked.researcher, asked.researcher_name} & set(policy.researchers):
         reasons.append(
             f"the researcher {asked.researcher_name} ({asked.researcher}) is not allowed here"
         )

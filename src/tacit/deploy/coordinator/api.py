@@ -49,10 +49,11 @@ from tacit.deploy.wire.messages import (
 
 Handler = Callable[[Call], Awaitable[Answer]]
 
+SMALL = 1 << 12
 JSON = 1 << 20
 LONG = 8 << 20
 STREAM = 1 << 62
-"""Most bytes of a body: of a message, of a submission, and of what is streamed to disk."""
+"""Most bytes of a body: of a stranger's, a message, a submission, and what goes to disk."""
 
 PUBLIC = None
 OPERATOR, CLIENT = Role.OPERATOR, Role.CLIENT
@@ -88,7 +89,7 @@ class Upload(Message, frozen=True):
     """Which bytes of which upload: `size` is the whole, `offset` where the body belongs."""
 
     digest: Digest
-    size: Whole
+    size: Annotated[int, Meta(ge=1, le=2**53)]
     offset: Whole = 0
 
 
@@ -159,6 +160,7 @@ ROUTES: tuple[Route, ...] = (
         Enrolment,
         Enrolled,
         "An invitation becomes a member; signed by the key that is enrolled.",
+        limit=SMALL,
         own_key=True,
     ),
     Route(

@@ -22,6 +22,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route as Path
 from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Message as Happened
 
 from tacit.base.errors import TacitError
 from tacit.deploy.coordinator.api import ROUTES, Route
@@ -29,7 +30,7 @@ from tacit.deploy.coordinator.call import NOBODY, Answer, Call
 from tacit.deploy.coordinator.driver import LOG
 from tacit.deploy.coordinator.openapi import openapi
 from tacit.deploy.coordinator.people import public_key
-from tacit.deploy.coordinator.replies import Reply, refused, reply
+from tacit.deploy.coordinator.replies import SAFE, Reply, refused, reply
 from tacit.deploy.coordinator.service import Coordinator
 from tacit.deploy.identity.keys import member_id
 from tacit.deploy.store.members import Member
@@ -54,8 +55,9 @@ def application(coordinator: Coordinator) -> ASGIApp:
     served = [Path(path, Door(coordinator, path, held)) for path, held in paths.items()]
 
     async def nowhere(request: Request, _: Exception) -> Response:
-        found = refused(TacitError("deploy.no-route", path=request.url.path[:200]))
-        return Response(found.content, found.status, found.headers)
+        path = str(request.scope["path"]).encode("ascii", "backslashreplace").decode()
+        found = refused(TacitError("deploy.no-route", path=path[:200]))
+        return Response(found.content, found.status, {**SAFE, **found.headers})
 
     app = Starlette(routes=served, exception_handlers={404: nowhere})
     app.router.redirect_slashes = False
@@ -175,17 +177,19 @@ class _Body:
 
     def declared(self, headers: Mapping[str, str]) -> None:
         """Refuse before the first byte what declares to be too large."""
+        if headers.get("content-encoding", "identity") != "identity":
+            raise TacitError("deploy.encoding", encoding=headers["content-encoding"][:40])
         length = headers.get("content-length", "0")
-        if not length.isdigit() or len(length) > 20:
+        if not (length.isascii() and length.isdigit()) or len(length) > 20:
             raise TacitError("request.malformed", part="Content-Length", why="it is no number")
         if int(length) > self._limit:
             raise TacitError("deploy.too-large", limit=self._limit)
 
     async def pieces(self) -> AsyncIterator[bytes]:
-        """The body as it comes; `deploy.too-large`, `deploy.cut`."""
+        """The body as it comes; `deploy.too-large`, `deploy.cut`, `deploy.slow`."""
         count, more = 0, True
         while more:
-            event = await self._receive()
+            event = await self._event()
             if event["type"] == "http.disconnect":
                 raise TacitError("deploy.cut")
             piece, more = event.get("body", b""), event.get("more_body", False)
@@ -195,6 +199,15 @@ class _Body:
             if piece:
                 self._coordinator.metrics.received.inc(len(piece))
                 yield piece
+
+    async def _event(self) -> Happened:
+        """The next piece, unless it lets itself be waited for."""
+        patience = self._coordinator.settings.patience
+        try:
+            async with asyncio.timeout(patience):
+                return await self._receive()
+        except TimeoutError as slow:
+            raise TacitError("deploy.slow", seconds=patience) from slow
 
 
 async def _message(route: Route, body: _Body, claimed: Claimed) -> Any:

@@ -32,8 +32,9 @@ from tacit.round.events import (
 from tacit.round.machine import begin, step
 from tacit.round.state import Outcome, Phase, Rules, Run
 
-MISSED = frozenset({"round.absent", "round.lost"})
-"""Failures by silence: they are no strikes, for whoever comes back takes part again."""
+MISSED = frozenset({"round.absent", "round.lost", "policy.not-now"})
+"""Failures by silence or by the owner's hours: whoever comes back takes part again, so they are no
+strikes."""
 
 OVER = frozenset({"finished", "failed", "stopped"})
 
@@ -64,7 +65,8 @@ class Book:
 
     `included` and `discarded` are the fates of answers by round and client; `included` keeps the
     beginning of the answer's digest, so that another answer is not taken for it. `before` is the
-    machine as it was when the run ended, for a run that is resumed.
+    machine as it was when the run ended, for a run that is resumed. `outdated` are blobs that it
+    has no use for any more.
     """
 
     row: RunRow
@@ -76,6 +78,7 @@ class Book:
     events: int = 0
     start: str = ""
     outline: dict[str, Any] | None = None
+    signature: str = ""
     kept: Kept | None = None
     recovered: float = 0.0
     opened: float = 0.0
@@ -84,6 +87,8 @@ class Book:
     left: set[int] = field(default_factory=set)
     refusals: dict[str, dict[str, Any]] = field(default_factory=dict)
     tried: dict[int, tuple[int, int]] = field(default_factory=dict)
+    failures: dict[int, str] = field(default_factory=dict)
+    decisions: dict[str, int] = field(default_factory=dict)
     strikes: dict[int, int] = field(default_factory=dict)
     aside: set[int] = field(default_factory=set)
     asked: dict[int, Asked] = field(default_factory=dict)
@@ -92,6 +97,7 @@ class Book:
     included: dict[int, dict[int, str]] = field(default_factory=dict)
     discarded: dict[int, dict[int, str]] = field(default_factory=dict)
     before: Run | None = None
+    outdated: set[str] = field(default_factory=set)
 
     @property
     def key(self) -> Key:
@@ -150,6 +156,10 @@ class Book:
         waited = waited and client not in run.failed and client in self.asked
         return run.round if waited and self.asked[client].round == run.round else None
 
+    def knows(self, client: int, attempt: str) -> bool:
+        """Whether a client's failure was told before, and only the reply was lost."""
+        return attempt != "" and self.failures.get(client) == attempt
+
     def fate(self, client: int, round_: int, digest: str) -> str | None:
         """What became of an answer: "" when included, a code, or None while it is open."""
         found = self.included.get(round_, {}).get(client)
@@ -169,23 +179,31 @@ class Book:
         self, seq: int, at: float, kind: str, body: Mapping[str, Any], known: Outcome | None = None
     ) -> tuple[Effect, ...]:
         """Take one fact into the state; `known` spares a step that was taken already."""
-        self.seq = seq
+        self.seq, offered = seq, self.offered
+        effects: tuple[Effect, ...] = ()
         if kind in EVENTS:
             event = event_from_plain({"kind": kind, **body})
-            return self._happened(at, event, known or step(self.machine, event))
-        fold = self._folds.get(kind)
-        if fold is not None:
+            effects = self._happened(at, event, known or step(self.machine, event))
+        elif (fold := self._folds.get(kind)) is not None:
             fold(self, at, body)
-        return ()
+        if self.offered != offered:
+            self._drops({blob for one in offered for blob in (one.state, one.offer)})
+        return effects
+
+    def _drops(self, blobs: set[str]) -> None:
+        """Some of these blobs are not used any more."""
+        still = {blob for one in self.offered for blob in (one.state, one.offer)}
+        self.outdated |= blobs - still
 
     def _submitted(self, _: float, body: Mapping[str, Any]) -> None:
-        self.outline = body["outline"]
+        self.outline, self.signature = body["outline"], str(body["signature"])
 
     def _started(self, _: float, body: Mapping[str, Any]) -> None:
         self.start = str(body["digest"])
 
     def _refused(self, _: float, body: Mapping[str, Any]) -> None:
         self.refusals[body["member"]] = dict(body)
+        self._decided(body["member"])
 
     def _gone(self, _: float, body: Mapping[str, Any]) -> None:
         self.left.add(body["index"])
@@ -206,11 +224,16 @@ class Book:
         self.index[place.member] = place.index
         self.left.discard(place.index)
         self.refusals.pop(place.member, None)
+        self._decided(place.member)
+
+    def _decided(self, member: str) -> None:
+        self.decisions[member] = self.decisions.get(member, 0) + 1
 
     def _tried(self, _: float, body: Mapping[str, Any]) -> None:
         round_, count = self.tried.get(body["client"], (body["round"], 0))
         count = count + 1 if round_ == body["round"] else 1
         self.tried[body["client"]] = (body["round"], count)
+        self.failures[body["client"]] = body.get("attempt", "")
 
     def _keeps(self, _: float, body: Mapping[str, Any]) -> None:
         self.kept = Kept(body["state"], body["offer"], body["size"])
@@ -247,7 +270,7 @@ class Book:
             self._told(at, effect, before)
         if self.machine.over and not before.over:
             self._ended(event, before)
-        self._forget()
+        self._forget(before)
         return effects
 
     def _told(self, at: float, effect: Effect, before: Run) -> None:
@@ -269,9 +292,14 @@ class Book:
         else:
             self.status = "finished" if self.machine.phase is Phase.DONE else "failed"
 
-    def _forget(self) -> None:
-        """Offers that nobody works with any more."""
+    def _forget(self, before: Run) -> None:
+        """Offers that nobody works with any more, and answers that are added or given up."""
+        if len(self.machine.answered) < len(before.answered):
+            self.outdated |= {*before.answered.values()} - {*self.machine.answered.values()}
+        if self.over and not self.resumable:
+            self.outdated |= {self.start, *self.machine.answered.values()}
         used = {self.machine.round, *self.machine.busy.values(), *self.machine.versions.values()}
+        used = set() if self.over and not self.resumable else used
         self.offers = {round_: held for round_, held in self.offers.items() if round_ in used}
 
     _folds: ClassVar[dict[str, Callable[[Book, float, Mapping[str, Any]], None]]] = {

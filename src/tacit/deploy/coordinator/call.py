@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, final
 
 from tacit.base.errors import TacitError
 from tacit.deploy.coordinator.service import Coordinator
+from tacit.deploy.store.blobs import Source
 from tacit.deploy.store.members import Member
 from tacit.deploy.wire.messages import Message, Role
 
@@ -48,9 +48,9 @@ class Raw:
 @final
 @dataclass(frozen=True)
 class File:
-    """A file, or `span` of it (first byte, end) where the request asked for a range."""
+    """A file, or its bytes; `span` of it (first byte, end) where the request asked for a range."""
 
-    path: Path
+    source: Source
     size: int
     span: tuple[int, int] | None = None
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from base64 import b64encode
+from collections.abc import Iterable
 
 from msgspec import structs
 
 from tacit.base.errors import TacitError
-from tacit.deploy.client.roster import joining_text, signed_by
 from tacit.deploy.coordinator.book import Book
 from tacit.deploy.coordinator.call import Call, malformed
 from tacit.deploy.coordinator.run import failing, leaving
@@ -15,16 +15,20 @@ from tacit.deploy.coordinator.service import Coordinator
 from tacit.deploy.coordinator.work import fates, place_for, tasks
 from tacit.deploy.store.members import Member
 from tacit.deploy.wire.messages import Failure, Joined, Joining, Nothing, Poll, Work
+from tacit.deploy.wire.statements import joining_text, signed_by
+
+LOOKED = 20
+"""Runs of one poll that are read from the store."""
 
 
 async def work(call: Call) -> Work:
     """Wait until there is something to do. Nothing is read from disk while waiting."""
     here, poll, member = call.coordinator, call.body, call.member
     assert isinstance(poll, Poll)
-    books, elsewhere = await _visible(here, {one.run for one in poll.open})
+    books, elsewhere = await _visible(here, dict.fromkeys(one.run for one in poll.open))
     poll = structs.replace(poll, open=tuple(o for o in poll.open if o.run not in elsewhere))
-    until = here.clock.now() + poll.wait
-    here.polling[member.id] = here.polling.get(member.id, 0) + 1
+    here.polling[member.id] = waiting = here.polling.get(member.id, 0) + 1
+    until = here.clock.now() + (poll.wait if waiting <= here.settings.polls else 0.0)
     try:
         while True:
             found = _work(here, member, poll, books)
@@ -32,17 +36,25 @@ async def work(call: Call) -> Work:
             if found.tasks or found.fates or left <= 0 or here.draining:
                 return found
             await here.bells.wait(member.id, min(left, poll.wait))
-            _still(here, member)
+            here.still(member)
     finally:
         here.polling[member.id] -= 1
         here.seen[member.id] = here.clock.now()
 
 
-async def _visible(here: Coordinator, runs: set[str]) -> tuple[dict[str, Book], set[str]]:
-    """Runs by id, and those that another coordinator drives: their fates are not ours to tell."""
+async def _visible(here: Coordinator, runs: Iterable[str]) -> tuple[dict[str, Book], set[str]]:
+    """Runs by id, and those whose fates are not told now.
+
+    They are another coordinator's to tell, or it would take too long to read them all.
+    """
     books: dict[str, Book] = {}
     elsewhere: set[str] = set()
-    for run in sorted(runs):
+    looked = 0
+    for run in runs:
+        looked += run not in here.books and run not in here.past
+        if looked > LOOKED:
+            elsewhere.add(run)
+            continue
         try:
             found = await here.book(run)
         except TacitError as refused:
@@ -59,12 +71,6 @@ def _work(here: Coordinator, member: Member, poll: Poll, books: dict[str, Book])
     here.seen[member.id] = here.clock.now()
     known_fates = fates({**books, **here.books}, member, poll.open)
     return Work(here.clock.now(), tasks(here.desk(), member, poll), known_fates)
-
-
-def _still(here: Coordinator, member: Member) -> None:
-    """A membership may have ended while its request waited."""
-    if here.members[member.id].revoked is not None:
-        raise TacitError("member.revoked", name=member.name)
 
 
 async def joining(call: Call) -> Joined | Nothing:
@@ -114,6 +120,8 @@ async def _accept(here: Coordinator, book: Book, member: Member, body: Joining) 
         raise TacitError("deploy.full", run=run.id, name=member.name)
     held = book.places.get(place)
     if held is None or place in book.left or held.signature != body.signature:
+        if book.decisions.get(member.id, 0) >= here.settings.decisions:
+            raise _undecided(here, book, member)
         draft = here.draft(book)
         draft.note(
             "joined",
@@ -135,11 +143,21 @@ async def _refuse(here: Coordinator, book: Book, member: Member, body: Joining) 
     if known or (member.id not in book.index and place_for(book, member) is None):
         return
     draft = here.draft(book)
-    draft.note("refused", **told)
+    undecided = book.decisions.get(member.id, 0) >= here.settings.decisions
+    if not undecided:
+        draft.note("refused", **told)
     index = book.index.get(member.id)
     if index is not None and index not in book.left:
         leaving(draft, index)
     await here.commit(book, draft)
+    if undecided:
+        raise _undecided(here, book, member)
+
+
+def _undecided(here: Coordinator, book: Book, member: Member) -> TacitError:
+    """The journal keeps every decision, so they are counted; leaving is always possible."""
+    limit = here.settings.decisions
+    return TacitError("deploy.decisions", name=member.name, run=book.row.id, limit=limit)
 
 
 async def _leave(here: Coordinator, book: Book, member: Member) -> None:
@@ -165,7 +183,7 @@ async def failure(call: Call) -> Nothing:
     book = await known_run(here, call.path.run)
     async with here.lock:
         index = place_of(book, call.member)
-        if book.waits_for(index) == call.path.round:
+        if book.waits_for(index) == call.path.round and not book.knows(index, body.attempt):
             draft = here.draft(book)
             failing(draft, index, call.path.round, body)
             await here.commit(book, draft)

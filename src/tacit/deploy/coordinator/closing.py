@@ -5,23 +5,25 @@ Pure but for files. What is computed is what the simulation computes, in the sam
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, final
+from typing import Any
 
 import numpy as np
 
 from tacit.base.errors import TacitError
 from tacit.base.key import Key
+from tacit.base.tree import flatten
 from tacit.base.vector import Kind, Vector
-from tacit.deploy.coordinator.book import Kept
 from tacit.deploy.coordinator.outline import outlined
-from tacit.deploy.store.blobs import Blobs
-from tacit.deploy.wire.packs import read_answer, read_pack, write_pack
+from tacit.deploy.coordinator.piecewise import closed_in_pieces, piecewise
+from tacit.deploy.coordinator.sums import Stored, Sum, weight_of
+from tacit.deploy.store.blobs import Blobs, Source
+from tacit.deploy.wire.answers import Answer, open_answer
+from tacit.deploy.wire.packs import pack_bytes, read_answer, read_pack, write_pack
 from tacit.learn.algorithm import State
 from tacit.plan.build import Plan
-from tacit.plan.cohort import Buffered
 from tacit.plan.federation import from_plain
 from tacit.round.close import add, apply, open_sum, reported
 
@@ -39,20 +41,6 @@ MOST_ROUNDS = 100_000
 
 NONSENSE = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 """What building may raise for numbers that no check expects: a stranger's description is no bug."""
-
-
-@final
-@dataclass(frozen=True)
-class Sum:
-    """What a closing needs: the stored answers in the order of addition, each with its age."""
-
-    plan: Plan
-    state: Path
-    offer: Path
-    answers: tuple[Path, ...]
-    ages: tuple[int, ...]
-    key: Key
-    round: int
 
 
 def planned(description: dict[str, Any], digest: str, outline: dict[str, Any] | None) -> Plan:
@@ -98,7 +86,12 @@ def answer_limit(plan: Plan) -> int:
     return plan.client_steps[-1].after.size * 8 + HEADER
 
 
-def begun(plan: Plan, key: Key, start: Path | None, blobs: Blobs) -> Kept:
+def start_limit(plan: Plan) -> int:
+    """Most bytes of an uploaded start."""
+    return plan.layout.size * plan.layout.itemsize + HEADER
+
+
+def begun(plan: Plan, key: Key, start: Path | None, blobs: Blobs) -> Stored:
     """The first state and offer, stored; `start`: an uploaded one, for user code."""
     vector = plan.start(key / "start") if start is None else uploaded(plan, start)
     return _stored(plan, plan.algorithm.start(vector), blobs)
@@ -117,25 +110,31 @@ def uploaded(plan: Plan, start: Path) -> Vector:
     return np.array(vector)
 
 
-def checked(plan: Plan, path: Path, client: str, round_: int) -> None:
+def checked(plan: Plan, source: Source, client: str, round_: int) -> None:
     """Refuse an answer that does not fit the plan: length, kind of numbers, finite, residues."""
     step = plan.client_steps[-1]
     try:
-        row = read_answer(path, step.after.size, whole=not step.before.real)
+        row = open_answer(source, step.after.size, whole=not step.before.real)
     except TacitError as wrong:
         if wrong.code != "wire.not-finite":
             raise
         raise TacitError("round.update-not-finite", client=client, round=round_ + 1) from wrong
-    modulus = 1 << step.after.bits
-    if step.after.bits and not all(
-        bool(((part >= 0) & (part < modulus)).all()) for part in _parts(row)
-    ):
+    if step.after.bits and not _residues(row, 1 << step.after.bits):
         bits = step.after.bits
         raise TacitError("deploy.answer-residue", client=client, round=round_ + 1, bits=bits)
 
 
-def closed(what: Sum, blobs: Blobs) -> tuple[Kept, dict[str, float]]:
+def _residues(row: Answer, modulus: int) -> bool:
+    """Whether all numbers are from 0 up to the modulus."""
+    starts = range(0, row.size, CHUNK)
+    parts = (row.read(start, min(start + CHUNK, row.size)) for start in starts)
+    return all(bool(((part >= 0) & (part < modulus)).all()) for part in parts)
+
+
+def closed(what: Sum, blobs: Blobs) -> tuple[Stored, dict[str, float]]:
     """Add, open, apply; the new state and offer, stored, and what the tallies say."""
+    if piecewise(what):
+        return closed_in_pieces(what, blobs)
     plan = what.plan
     with np.errstate(over="ignore", invalid="ignore"):  # found and named below
         total, count = add(_weighted(what))
@@ -153,17 +152,24 @@ def _state(what: Sum) -> State:
     return {**held["own"], **{name: offer[name] for name in held["offered"]}}
 
 
-def _stored(plan: Plan, state: State, blobs: Blobs) -> Kept:
-    """Both as packs in the blob store; what the offer has is not stored twice."""
+def _stored(plan: Plan, state: State, blobs: Blobs) -> Stored:
+    """Both as packs: small ones still to be written; what the offer has is not stored twice."""
+    small: dict[str, bytes] = {}
     offer = dict(plan.algorithm.offer(state))
     offered = [name for name, held in state.items() if offer.get(name) is held]
     own = {name: held for name, held in state.items() if name not in offered}
-    told, size = _put(offer, blobs)
-    digest, _ = _put({"own": own, "offered": offered}, blobs)
-    return Kept(digest, told, size)
+    told, size = _put(offer, blobs, small)
+    digest, _ = _put({"own": own, "offered": offered}, blobs, small)
+    return Stored(digest, told, size, small)
 
 
-def _put(tree: State, blobs: Blobs) -> tuple[str, int]:
+def _put(tree: State, blobs: Blobs, small: dict[str, bytes]) -> tuple[str, int]:
+    if sum(leaf.nbytes for leaf in flatten(tree, "the pack")[1]) < blobs.small:
+        packed = pack_bytes(tree)
+        if len(packed) <= blobs.small:
+            digest = hashlib.sha256(packed).hexdigest()
+            small[digest] = packed
+            return digest, len(packed)
     path = blobs.beside()
     digest, size = write_pack(path, tree), path.stat().st_size
     return blobs.adopt(path, digest), size
@@ -171,13 +177,13 @@ def _put(tree: State, blobs: Blobs) -> tuple[str, int]:
 
 def _weighted(what: Sum) -> Iterator[Vector]:
     """Answers as they are; in buffered rounds an update counts less the older its model is."""
-    wire, law = what.plan.client_steps[-1].after, what.plan.federation.cohort
-    for path, age in zip(what.answers, what.ages, strict=True):
-        row = read_answer(path, wire.size)
-        if age and isinstance(law, Buffered):
+    wire = what.plan.client_steps[-1].after
+    for source, age in zip(what.answers, what.ages, strict=True):
+        row, weight = read_answer(source, wire.size), weight_of(what.plan, age)
+        if weight != 1.0:
             row = row.astype(np.float64)
             for block in wire.of(Kind.TRAINED):
-                row[wire.spans[block.name]] *= law.weight(age)
+                row[wire.spans[block.name]] *= weight
         yield row
 
 

@@ -22,9 +22,9 @@ async def blob(call: Call) -> File:
     here, digest = call.coordinator, call.path.digest
     if not await _readable(here, call.member, digest):
         raise TacitError("deploy.no-blob", digest=digest)
-    path = await here.offload(lambda: here.blobs.local(digest))
-    size = path.stat().st_size
-    return File(path, size, _span(call.headers.get("range", ""), size))
+    source = await here.offload(lambda: here.blobs.source(digest))
+    size = len(source) if isinstance(source, bytes) else source.stat().st_size
+    return File(source, size, _span(call.headers.get("range", ""), size))
 
 
 async def _readable(here: Coordinator, member: Member, digest: str) -> bool:

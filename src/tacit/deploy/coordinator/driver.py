@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from base64 import b64encode
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import asdict
 from functools import partial
 from traceback import format_exc
@@ -18,13 +18,14 @@ import structlog
 from tacit.base.errors import TacitError
 from tacit.deploy.clock import Clock
 from tacit.deploy.coordinator.book import Book, Kept
-from tacit.deploy.coordinator.closing import Sum, begun, closed
+from tacit.deploy.coordinator.closing import begun, closed
 from tacit.deploy.coordinator.metrics import Metrics
 from tacit.deploy.coordinator.offload import Offload
 from tacit.deploy.coordinator.run import Draft, closing, due, stopping
 from tacit.deploy.coordinator.settings import Settings
+from tacit.deploy.coordinator.sums import Stored, Sum
 from tacit.deploy.coordinator.tidy import clear
-from tacit.deploy.store.blobs import Blobs
+from tacit.deploy.store.blobs import Blobs, Source
 from tacit.round.events import Close, Draw
 
 T = TypeVar("T")
@@ -89,15 +90,20 @@ class Driver:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def inline(self, kept: Iterable[Kept]) -> None:
-        """Have small offers at hand: they travel with the turn."""
+    async def inline(
+        self, kept: Iterable[Kept | Stored], small: Mapping[str, bytes] | None = None
+    ) -> None:
+        """Have small offers at hand: they travel with the turn. `small`: those not written yet."""
         for one in kept:
             if one.size < self.host.settings.inline and one.offer not in self.host.inlined:
-                raw = await self.host.offload(partial(self._bytes, one.offer))
+                raw = (small or {}).get(one.offer)
+                if raw is None:
+                    raw = await self.host.offload(partial(self._bytes, one.offer))
                 self.host.inlined[one.offer] = b64encode(raw).decode()
 
     def _bytes(self, digest: str) -> bytes:
-        return self.host.blobs.local(digest).read_bytes()
+        source = self.host.blobs.source(digest)
+        return source if isinstance(source, bytes) else source.read_bytes()
 
     def drive(self, book: Book) -> None:
         """Begin or close what is due; it runs beside everything else."""
@@ -169,18 +175,19 @@ class Driver:
             await self.host.commit(book, draft)
 
     async def _begin(self, book: Book) -> None:
-        def compute() -> Kept:
+        def compute() -> Stored:
             start = self.host.blobs.local(book.start) if book.start else None
             return begun(book.plan, book.key, start, self.host.blobs)
 
-        kept = await self.host.offload(compute)
+        found = await self.host.offload(compute)
         async with self.host.lock:
-            if book.status != "waiting" or not await self._there(kept):
+            if book.status != "waiting" or not await self._there(found):
                 return
             draft = self.host.draft(book)
-            draft.note("kept", round=0, row={}, **asdict(kept))
+            draft.small |= found.small
+            draft.note("kept", round=0, row={}, **asdict(found.kept))
             draft.draw()
-            await self.inline([kept])
+            await self.inline([found], found.small)
             await self.host.commit(book, draft)
 
     async def _draw(self, book: Book) -> None:
@@ -198,17 +205,15 @@ class Driver:
         ages = tuple(round_ - run.versions.get(client, round_) for client in effect.included)
         key = book.key / "round" / round_ / "open"
 
-        def compute() -> tuple[Kept, dict[str, float]]:
-            paths = tuple(self.host.blobs.local(digest) for digest in answers)
-            held = (self.host.blobs.local(before.state), self.host.blobs.local(before.offer))
-            what = Sum(book.plan, *held, paths, ages, key, round_)
-            kept, row = closed(what, self.host.blobs)
-            up = sum(path.stat().st_size for path in paths)
-            return kept, {"bytes_up": float(up), **row}
+        def compute() -> tuple[Stored, dict[str, float]]:
+            state, offer, *rows = self.host.blobs.sources((before.state, before.offer, *answers))
+            what = Sum(book.plan, state, offer, tuple(rows), ages, key, round_)
+            found, row = closed(what, self.host.blobs)
+            return found, {"bytes_up": float(sum(map(_size, rows))), **row}
 
-        kept, row = await self.host.offload(compute)
+        found, row = await self.host.offload(compute)
         async with self.host.lock:
-            if due(book) != effect or not await self._there(kept):
+            if due(book) != effect or not await self._there(found):
                 return
             draft = self.host.draft(book)
             told = {
@@ -220,17 +225,23 @@ class Driver:
             }
             if not book.law:
                 del told["staleness"]
-            closing(draft, effect, asdict(kept), {**told, **row})
-            await self.inline([kept])
+            draft.small |= found.small
+            closing(draft, effect, asdict(found.kept), {**told, **row})
+            await self.inline([found], found.small)
             await self.host.commit(book, draft)
             self.host.metrics.rounds.inc()
 
-    async def _there(self, kept: Kept) -> bool:
+    async def _there(self, found: Stored) -> bool:
         """Whether no other run, of which the blobs were too, had them removed meanwhile."""
+        written = {found.state, found.offer} - found.small.keys()
         has = self.host.blobs.has
-        return await self.host.offload(lambda: has(kept.state) and has(kept.offer))
+        return not written or await self.host.offload(lambda: all(map(has, written)))
 
     async def _clear(self, book: Book) -> None:
         """Remove what the run has no use for any more."""
         outdated, book.outdated = book.outdated, set()
         await clear(self.host, outdated)
+
+
+def _size(source: Source) -> int:
+    return len(source) if isinstance(source, bytes) else source.stat().st_size

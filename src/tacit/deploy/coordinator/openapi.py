@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import msgspec
 
 from tacit import __version__
 from tacit.deploy.coordinator.api import Route
 from tacit.deploy.wire.messages import Message, Problem
+
+T = TypeVar("T")
 
 _REF = "#/components/schemas/{name}"
 _WHY = {
@@ -18,8 +20,10 @@ _WHY = {
     "403": "The member's role, or its part in the run, does not allow it.",
     "404": "Not there, or not yours to see.",
     "405": "Another method.",
+    "408": "The body came too slowly, or not at all.",
     "409": "In conflict with what has happened already.",
     "413": "Too large.",
+    "415": "The body is compressed or otherwise encoded.",
     "416": "A range that is not there.",
     "422": "Readable, and refused for what it means.",
     "429": "Too often, or too many.",
@@ -28,7 +32,7 @@ _WHY = {
     "507": "The disk is full.",
 }
 _ALWAYS = ("405", "500", "503")
-_SIGNED = ("400", "401", "403", "413", "422", "507")
+_SIGNED = ("400", "401", "403", "408", "413", "415", "422", "507")
 
 
 def openapi(routes: Iterable[Route]) -> dict[str, Any]:
@@ -36,6 +40,7 @@ def openapi(routes: Iterable[Route]) -> dict[str, Any]:
     table = tuple(routes)
     found, schemas = msgspec.json.schema_components(_messages(table), ref_template=_REF)
     del found
+    schemas = _ecma(schemas)
     paths: dict[str, dict[str, Any]] = {}
     for route in table:
         paths.setdefault(route.path, {})[route.method.lower()] = _operation(route)
@@ -56,6 +61,16 @@ def openapi(routes: Iterable[Route]) -> dict[str, Any]:
             },
         },
     }
+
+
+def _ecma(node: T) -> T:
+    r"""Patterns in the dialect of JSON Schema (ECMA-262), whose `$` is Python's `\Z`."""
+    if isinstance(node, dict):
+        plain = {name: _ecma(held) for name, held in node.items()}
+        if isinstance(pattern := plain.get("pattern"), str):
+            plain["pattern"] = pattern.replace(r"\Z", "$")
+        return cast(T, plain)
+    return cast(T, [_ecma(held) for held in node]) if isinstance(node, list) else node
 
 
 def _messages(routes: tuple[Route, ...]) -> list[type[Message]]:
@@ -123,7 +138,7 @@ def _parameters(message: type[Message] | None, place: str) -> list[dict[str, Any
     if message is None:
         return []
     _, schemas = msgspec.json.schema_components([message], ref_template=_REF)
-    found = schemas[message.__name__]
+    found = _ecma(schemas[message.__name__])
     needed = found.get("required", [])
     return [
         {"name": name, "in": place, "required": name in needed, "schema": schema}

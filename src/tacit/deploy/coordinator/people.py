@@ -11,9 +11,9 @@ from sqlalchemy import Connection
 
 from tacit import __version__
 from tacit.base.errors import TacitError
-from tacit.deploy.client.roster import signed_by, vouch_text
 from tacit.deploy.coordinator.call import Call
 from tacit.deploy.coordinator.driver import LOG
+from tacit.deploy.coordinator.lookalikes import unlike
 from tacit.deploy.coordinator.service import Coordinator
 from tacit.deploy.identity.keys import member_id
 from tacit.deploy.store import invitations, members, vouches
@@ -33,6 +33,7 @@ from tacit.deploy.wire.messages import (
     Vouch,
     Vouching,
 )
+from tacit.deploy.wire.statements import signed_by, vouch_text
 
 MINUTE = 60.0
 
@@ -48,9 +49,9 @@ async def enrol(call: Call) -> Enrolled:
     here, body = call.coordinator, call.body
     assert isinstance(body, Enrolment)
     now = here.clock.now()
-    _not_too_often(here, now)
     public = public_key(body)
     code = hashlib.sha256(body.code.encode()).hexdigest()
+    await _not_too_often(here, code, now)
 
     def write() -> Member:
         with here.database.begin() as connection:
@@ -83,14 +84,26 @@ def _enrol(connection: Connection, body: Enrolment, public: bytes, code: str, no
     if invited.name is not None and invited.name != body.name:
         raise TacitError("member.name", invited=invited.name, name=body.name)
     member = Member(member_id(public), body.name, invited.role, public, now)
+    if looks := unlike(body.name, members.listed(connection)):
+        raise TacitError("member.name-odd", name=body.name, problem=looks)
     members.add(connection, member)
     return member
 
 
-def _not_too_often(here: Coordinator, now: float) -> None:
-    """Failed attempts of everybody together: nobody guesses 128 bits, but many may try."""
+async def _not_too_often(here: Coordinator, code: str, now: float) -> None:
+    """Failed attempts of everybody together: nobody guesses 128 bits, but many may try.
+
+    Whoever has an invitation comes in all the same.
+    """
     here.enrolments[:] = [at for at in here.enrolments if now - MINUTE < at <= now]
-    if len(here.enrolments) >= here.settings.enrolments:
+    if len(here.enrolments) < here.settings.enrolments:
+        return
+
+    def known() -> bool:
+        with here.database.read() as connection:
+            return invitations.known(connection, code)
+
+    if not await here.offload(known):
         raise TacitError("deploy.enrolments", seconds=int(MINUTE))
 
 
@@ -109,6 +122,7 @@ async def invite(call: Call) -> Invited:
             invitations.invite(connection, kept)
 
     async with here.lock:
+        here.still(call.member)
         await here.offload(write)
     return Invited(code, asked.role, asked.name, expires)
 
@@ -144,8 +158,10 @@ async def revoke(call: Call) -> Nothing:
     def write() -> None:
         with here.database.begin() as connection:
             members.revoke(connection, member.id, now)
+            invitations.withdraw(connection, member.id)
 
     async with here.lock:
+        here.still(call.member)  # two operators who revoke each other: one of them stays
         if member.revoked is None:
             await here.offload(write)
             await here.without(replace(member, revoked=now))

@@ -90,11 +90,13 @@ def reply(answer: Answer) -> Reply:
 
 def _file(answer: File) -> Reply:
     headers = {"content-type": "application/octet-stream", "accept-ranges": "bytes"}
-    if answer.span is None:
-        return Reply(200, headers, file=answer.path, span=(0, answer.size))
-    first, end = answer.span
-    headers["content-range"] = f"bytes {first}-{end - 1}/{answer.size}"
-    return Reply(206, headers, file=answer.path, span=answer.span)
+    status, span = 200, (0, answer.size)
+    if answer.span is not None:
+        status, span = 206, answer.span
+        headers["content-range"] = f"bytes {span[0]}-{span[1] - 1}/{answer.size}"
+    if isinstance(answer.source, bytes):
+        return Reply(status, headers, answer.source[slice(*span)])
+    return Reply(status, headers, file=answer.source, span=span)
 
 
 def refused(error: TacitError, methods: Iterable[str] = ()) -> Reply:

@@ -39,7 +39,10 @@ Line = tuple[float, str, dict[str, Any]]
 @final
 @dataclass
 class Draft:
-    """Lines to journal at `now`; `outcomes` are the machine's steps for lines that are events."""
+    """Lines to journal at `now`; `outcomes` are the machine's steps for lines that are events.
+
+    `small`: small blobs that the lines name, kept in the same transaction.
+    """
 
     book: Book
     settings: Settings
@@ -50,6 +53,7 @@ class Draft:
     machine: Run = field(init=False)
     events: int = field(init=False)
     gone: set[int] = field(default_factory=set)
+    small: dict[str, bytes] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.machine, self.events = self.book.machine, self.book.events
@@ -125,6 +129,8 @@ def failing(draft: Draft, client: int, round_: int, failure: Failure) -> None:
         "traceback": failure.traceback,
         "environment": failure.environment,
     }
+    if failure.attempt:
+        found["attempt"] = failure.attempt
     draft.note("tried", round=round_, client=client, **found)
     before, count = draft.book.tried.get(client, (round_, 0))
     count = count + 1 if before == round_ else 1

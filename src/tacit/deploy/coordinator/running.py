@@ -25,6 +25,7 @@ from tacit.deploy.wire.messages import (
     Runs,
     Submission,
 )
+from tacit.deploy.wire.statements import signed_by, submission_text
 from tacit.plan.build import Plan
 
 LISTED = 100
@@ -41,15 +42,20 @@ async def submit(call: Call) -> RunFact:
         return _fact(here, _same(known, call.member, body))
     if len(here.books) >= here.settings.queue:
         raise TacitError("deploy.queue", open=len(here.books))
+    text = submission_text(body.id, body.digest, body.dataset, body.seed, body.name)
+    if not signed_by(call.member.public_key, text, body.signature):
+        raise TacitError("member.submission", name=call.member.name)
     plan = await here.offload(lambda: _planned(body))
     facts = (body.digest, body.federation, call.member.id, here.clock.now(), body.seed)
     row = RunRow(body.id, body.name, *facts, body.clients, body.dataset, "waiting")
     async with here.lock:
+        here.still(call.member)
         if body.id in here.books:
             return _fact(here, _same(here.books[body.id], call.member, body))
         book = opened_book(row, plan)
         draft = here.draft(book)
-        draft.note("submitted", by=call.member.name, outline=body.outline)
+        signed = {"outline": body.outline, "signature": body.signature}
+        draft.note("submitted", by=call.member.name, **signed)
         await here.admit(row, book, draft)
     LOG.info("submitted", run=row.id, by=call.member.id)
     return _fact(here, book)
@@ -125,6 +131,7 @@ async def events(call: Call) -> Events:
         if left <= 0:
             break
         await here.bells.wait(f"run {book.row.id}", min(left, asked.wait))
+        here.still(call.member)
         book = await seen_by(call)
 
     def read() -> tuple[Entry, ...]:
@@ -156,6 +163,8 @@ async def resume(call: Call) -> RunFact:
     async with here.lock:
         if book.status == "finished" or (book.over and not book.resumable):
             raise TacitError("deploy.over", run=book.row.id, status=book.status)
+        if not (book.over or book.aside or book.strikes):
+            return _fact(here, book)
         draft = here.draft(book)
         was_over = book.over
         draft.note("resumed", by=call.member.name)

@@ -103,7 +103,7 @@ async def running(serving: Serving, clock: Clock | None = None) -> AsyncIterator
     try:
         holder = _operator(database, folder / "operator" / "key", time.now())
         settings = replace(serving.settings, fingerprint=certificates.fingerprint, holder=holder)
-        blobs = Blobs(serving.blobs or folder / "blobs", folder / "spool")
+        blobs = Blobs(serving.blobs or folder / "blobs", folder / "spool", database=database)
         here = Coordinator(database, blobs, time, settings, offload=_Pool(pool))
         await here.start()
         url = f"https://{names[0]}:{port}"

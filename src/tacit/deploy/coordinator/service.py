@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from traceback import format_exc
@@ -18,6 +18,7 @@ from typing import Any, TypeVar, final
 from tacit.base.errors import TacitError
 from tacit.deploy.clock import Clock
 from tacit.deploy.coordinator import lasting
+from tacit.deploy.coordinator.arrivals import Arrival
 from tacit.deploy.coordinator.bells import Bells
 from tacit.deploy.coordinator.book import OVER, Book, opened_book
 from tacit.deploy.coordinator.closing import planned
@@ -26,7 +27,7 @@ from tacit.deploy.coordinator.metrics import Metrics
 from tacit.deploy.coordinator.offload import Offload
 from tacit.deploy.coordinator.run import Draft, late, missing, stopping
 from tacit.deploy.coordinator.settings import Settings
-from tacit.deploy.coordinator.tidy import needs, sweep
+from tacit.deploy.coordinator.tidy import abandoned, needs, sweep
 from tacit.deploy.coordinator.work import Desk
 from tacit.deploy.store import journal, leases, members, runs
 from tacit.deploy.store.blobs import Blobs
@@ -38,6 +39,9 @@ from tacit.round.events import Ask, Discard, Effect, Include
 from tacit.round.state import Phase
 
 T = TypeVar("T")
+
+TIDY = 60.0
+"""Seconds between two looks for uploads that nobody waits for."""
 
 REMEMBERED = 100
 """Runs that are over and still held in memory."""
@@ -87,18 +91,19 @@ class Coordinator:
         self.seen: dict[str, float] = {}
         self.polling: dict[str, int] = {}
         self.enrolments: list[float] = []
+        self.arrivals: list[Arrival] = []
         self.document = b"{}"
         self.draining = False
         self.serving = 0
         self.driver = Driver(self)
-        self._renewed = self.started
+        self._renewed = self._tidied = self.started
         self._holder = self.settings.holder or fresh(16).hex()
 
     async def start(self) -> None:
         """Read members and open runs, and go on with what was under way."""
         rows = await self.offload(self._read)
         if self.settings.holder and self.database.sqlite:
-            await self._sweep()
+            await self._sweep(rows)
         for row in rows:
             await self._adopt(row)
 
@@ -108,6 +113,9 @@ class Coordinator:
         if now - self._renewed > self.settings.lease / 3 or now < self._renewed:
             self._renewed = now
             await self._renew()
+        if now - self._tidied > TIDY or now < self._tidied:
+            self._tidied = now
+            await abandoned(self.blobs, self.offload, self.books)
         for book in tuple(self.books.values()):
             if self._timely(book):
                 async with self.lock:
@@ -153,9 +161,9 @@ class Coordinator:
             await unbroken(self._commit(book, draft))
 
     async def _commit(self, book: Book, draft: Draft) -> None:
-        lines, seq, status = tuple(draft.lines), book.seq, book.status
+        lines, small, seq, status = tuple(draft.lines), draft.small, book.seq, book.status
         try:
-            await self.offload(lambda: self._append(book.row.id, lines, seq))
+            await self.offload(lambda: self._append(book.row.id, lines, small, seq))
         except TacitError as failed:
             if failed.code == "store.conflict":
                 self.books.pop(book.row.id, None)
@@ -208,6 +216,11 @@ class Coordinator:
         """A member is new, or other than before."""
         self.members[member.id] = member
 
+    def still(self, member: Member) -> None:
+        """A membership may have ended since its request was admitted; `member.revoked`."""
+        if self._revoked(member.id):
+            raise TacitError("member.revoked", name=member.name)
+
     async def without(self, member: Member) -> None:
         """A member is no longer: no round waits for it. The lock is held."""
         self.changed(member)
@@ -217,7 +230,7 @@ class Coordinator:
                 draft = self.draft(book)
                 missing(draft, index)
                 await self.commit(book, draft)
-        self.bells.ring(member.id)
+        self.bells.ring_all()  # whatever this member waits for, it waits for no more
 
     async def revive(self, book: Book, draft: Draft) -> None:
         """Open a run again that was over. The lock is held."""
@@ -229,6 +242,7 @@ class Coordinator:
         self.books[run] = book
         await self.driver.inline(book.offered)
         self.driver.drive(book)
+        self.bells.ring_all()  # its clients, and those who have not joined, may be wanted
 
     def remembered(self, book: Book) -> None:
         """Keep a run at hand that is over: its files are asked for next."""
@@ -269,9 +283,17 @@ class Coordinator:
             book = opened_book(row, planned(row.description, row.digest, outline))
             for entry in entries:
                 book.absorb(entry.seq, entry.at, entry.kind, entry.body)
+            book.outdated.clear()
             return book
 
         return await self.offload(load)
+
+    async def _sweep(self, rows: Iterable[RunRow]) -> None:
+        """Before anything is under way: what a crash left behind goes."""
+        opened = {row.id: await self._load(row) for row in rows}
+        ended = [await self.book(run) for run, status in self.over.items() if status != "finished"]
+        needed = {one for book in (*opened.values(), *filter(None, ended)) for one in needs(book)}
+        await sweep(self.blobs, self.offload, opened, needed | self.used())
 
     async def _adopt(self, row: RunRow) -> None:
         """Go on with a run that another process, or an earlier life of this one, drove."""
@@ -326,8 +348,11 @@ class Coordinator:
 
     # -- writing -------------------------------------------------------------------------------
 
-    def _append(self, run: str, lines: tuple[Any, ...], seq: int) -> None:
+    def _append(
+        self, run: str, lines: tuple[Any, ...], small: Mapping[str, bytes], seq: int
+    ) -> None:
         with self.database.begin() as connection:
+            self.blobs.write(connection, small)
             journal.append(connection, run, lines, after=seq)
 
     async def _stands(self, book: Book) -> None:

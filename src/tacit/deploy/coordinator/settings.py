@@ -18,7 +18,9 @@ class Settings:
     with the turn itself; `window`: how far a request's time may be off; `enrolments`: attempts a
     minute, of everybody together; `queue`: runs that may be open at once; `lease`: how long a
     coordinator holds a run without renewing; `tick`: pause between two looks at the clock;
-    `holder`: the name under which it holds runs, the same after a restart.
+    `holder`: the name under which it holds runs, the same after a restart; `patience`: how long the
+    next bytes of a body may be waited for; `polls`: requests of one member that may wait at once;
+    `decisions`: times that a client may accept or refuse one run.
     """
 
     absent: float = 60.0
@@ -32,5 +34,8 @@ class Settings:
     queue: int = 1000
     lease: float = 30.0
     tick: float = 0.5
+    patience: float = 30.0
+    polls: int = 16
+    decisions: int = 20
     holder: str = ""
     fingerprint: str = ""

@@ -19,11 +19,6 @@ class Host(Protocol):
     lock: asyncio.Lock
     inlined: dict[str, str]
 
-    @property
-    def books(self) -> Mapping[str, Book]:
-        """The open runs."""
-        ...
-
     def used(self) -> set[str]:
         """Digests of all blobs that some run still needs."""
         ...
@@ -41,10 +36,15 @@ async def clear(host: Host, digests: Iterable[str]) -> None:
         await host.offload(lambda: _delete(host.blobs, gone))
 
 
-async def sweep(host: Host, needed: set[str]) -> None:
-    """Whatever is left over goes; only for the one coordinator of a store, before it serves."""
-    keep, waited = host.used() | needed, _waited(host.books)
-    await host.offload(lambda: _sweep(host.blobs, keep, waited))
+async def sweep(
+    blobs: Blobs, offload: Offload, books: Mapping[str, Book], needed: set[str]
+) -> None:
+    """Whatever is left over goes; only for the one coordinator of a store, before it begins.
+
+    `books` are the open runs, `needed` all blobs that stay.
+    """
+    waited = _waited(books)
+    await offload(lambda: _sweep(blobs, needed, waited))
 
 
 def needs(book: Book) -> set[str]:
@@ -55,9 +55,19 @@ def needs(book: Book) -> set[str]:
     return found
 
 
+async def abandoned(blobs: Blobs, offload: Offload, books: Mapping[str, Book]) -> None:
+    """Uploads that were never finished go as soon as nobody waits for them any more."""
+    waited = _waited(books)
+    await offload(lambda: _discard(blobs, waited))
+
+
 def _sweep(blobs: Blobs, keep: set[str], waited: set[str]) -> None:
     blobs.sweep(float("inf"))
     _delete(blobs, {digest for digest in blobs.digests() if digest not in keep})
+    _discard(blobs, waited)
+
+
+def _discard(blobs: Blobs, waited: set[str]) -> None:
     for name in blobs.spool.names():
         if name.rpartition("-")[0] not in waited:
             blobs.spool.discard(name)
@@ -72,5 +82,4 @@ def _waited(books: Mapping[str, Book]) -> set[str]:
 
 
 def _delete(blobs: Blobs, digests: Iterable[str]) -> None:
-    for digest in digests:
-        blobs.delete(digest)
+    blobs.delete(*digests)

@@ -79,7 +79,8 @@ def _refused(book: Book, body: Mapping[str, Any]) -> str:
 
 
 def _aside(book: Book, body: Mapping[str, Any]) -> str:
-    return f"{named(book, body['client'])} failed too often and is set aside until `resume`."
+    name = named(book, body["client"])
+    return f"{name} failed or refused too many rounds in a row and is set aside until `resume`."
 
 
 def _stopped(book: Book, body: Mapping[str, Any]) -> str:

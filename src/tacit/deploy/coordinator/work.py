@@ -25,13 +25,14 @@ class Desk(NamedTuple):
 def tasks(desk: Desk, member: Member, poll: Poll) -> tuple[Task, ...]:
     """Everything that waits for this member; a turn is offered as long as it is waited for."""
     found: list[Task] = []
+    decided = frozenset(poll.decided)
     for run in dict.fromkeys([*poll.decided, *(one.run for one in poll.open)]):
         if run in desk.over:
             found.append(Over(run, desk.over[run]))
     for book in desk.books.values():
         index = book.index.get(member.id)
         if index is None or index in book.left:
-            if book.row.id not in poll.decided and wanted(book, member):
+            if book.row.id not in decided and wanted(book, member):
                 found.append(_consider(desk, book))
         elif index not in book.aside and (round_ := book.waits_for(index)) is not None:
             found.append(_turn(desk, book, index, round_))
@@ -79,7 +80,7 @@ def participants(book: Book, cohort: Iterable[int]) -> tuple[Participant, ...]:
 def _consider(desk: Desk, book: Book) -> Consider:
     row, by = book.row, desk.members[book.row.by]
     key = b64encode(by.public_key).decode()
-    facts = (row.description, row.digest, row.dataset, row.seed)
+    facts = (row.description, row.digest, row.dataset, row.seed, book.signature)
     return Consider(row.id, row.name, by.id, by.name, key, *facts)
 
 

@@ -1,16 +1,23 @@
-"""Models and answers as files named by their SHA-256: in a folder, or in any store of fsspec."""
+"""Models and answers by their SHA-256: files in a folder or in any store of fsspec; small: rows."""
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import final
+from typing import TypeAlias, final
+
+from sqlalchemy import Connection
 
 from tacit.base.errors import TacitError
 from tacit.deploy.store import faults, files
+from tacit.deploy.store.database import Database
 from tacit.deploy.store.remote import Remote, connect
+from tacit.deploy.store.rows import SMALL, Rows
 from tacit.deploy.store.spool import LIMIT, RESERVE, Spool
+
+Source: TypeAlias = Path | bytes
+"""Where the bytes of a blob are: in a file of this machine, or here."""
 
 
 @final
@@ -20,7 +27,8 @@ class Blobs:
     `place`: a folder, or a URL of fsspec (`s3://bucket/prefix`); then `cache` is the folder that
     fetched blobs stay in, by default "cache" beside the spool. `spool`: the folder of uploads in
     progress, best on the disk of the blobs, so that a finished one is renamed, not copied. `limit`
-    bounds an upload's bytes; `reserve` bytes of the disk stay free of uploads.
+    bounds an upload's bytes; `reserve` bytes of the disk stay free of uploads. With a `database`
+    what has at most `small` bytes may be kept there as a row.
     """
 
     def __init__(
@@ -32,7 +40,10 @@ class Blobs:
         limit: int = LIMIT,
         reserve: int = RESERVE,
         free: files.Free = files.free,
+        database: Database | None = None,
     ) -> None:
+        self._rows = Rows(database) if database is not None else None
+        self.small = SMALL if database is not None else 0
         folder, self._remote = _where(place, cache or spool.with_name("cache"))
         self.folder = folder
         self.spool = Spool(spool, self.adopt, self.has, limit, reserve, free)
@@ -58,6 +69,24 @@ class Blobs:
             files.make_folder(self.folder / "new")
         return self.folder / "new" / secrets.token_hex(16)
 
+    def write(self, connection: Connection, contents: Mapping[str, bytes]) -> None:
+        """Keep small blobs, by digest, with whatever else a transaction of the database writes."""
+        if contents:
+            assert self._rows is not None, "small blobs need a database"
+            self._rows.add(connection, contents)
+
+    def source(self, digest: str) -> Source:
+        """The bytes of a small blob, or the file of another one. Errors: as `local`."""
+        return self.sources((digest,))[0]
+
+    def sources(self, digests: Iterable[str]) -> tuple[Source, ...]:
+        """As `source`, for several."""
+        wanted = tuple(digests)
+        small: dict[str, bytes] = {}
+        if self._rows is not None:
+            small = self._rows.get(one for one in wanted if not self._path(one).is_file())
+        return tuple(small[one] if one in small else self.local(one) for one in wanted)
+
     def local(self, digest: str) -> Path:
         """The file of a blob on this machine, fetched and verified if it is elsewhere.
 
@@ -72,10 +101,23 @@ class Blobs:
         """Whether the blob is stored."""
         if not files.DIGEST.match(digest):
             return False
-        return self._remote.has(digest) if self._remote else self._path(digest).is_file()
+        if self._path(digest).is_file() and not self._remote:
+            return True
+        if self._rows is not None and self._rows.known((digest,)):
+            return True
+        return self._remote is not None and self._remote.has(digest)
 
-    def delete(self, digest: str) -> None:
-        """Remove a blob, if it is there."""
+    def delete(self, *digests: str) -> None:
+        """Remove blobs that are there."""
+        known: set[str] = set()
+        if self._rows is not None:
+            known = self._rows.known(digests)
+            self._rows.remove(known)
+        for digest in digests:
+            if digest not in known or self._path(digest).is_file():
+                self._delete(digest)
+
+    def _delete(self, digest: str) -> None:
         path = self._path(digest)
         if self._remote:
             self._remote.delete(digest)
@@ -84,9 +126,13 @@ class Blobs:
 
     def digests(self) -> Iterator[str]:
         """All blobs that are stored, in no order."""
+        if self._rows is not None:
+            yield from self._rows.digests()
         if self._remote:
-            return self._remote.digests()
-        return (path.name for path in self.folder.glob("??/*") if files.DIGEST.match(path.name))
+            yield from self._remote.digests()
+        else:
+            names = (path.name for path in self.folder.glob("??/*"))
+            yield from (name for name in names if files.DIGEST.match(name))
 
     def sweep(self, before: float) -> int:
         """Remove files that a crash left half written before this time; gives how many."""

@@ -58,6 +58,18 @@ def redeem(connection: Connection, code_hash: str, member: str, now: float) -> I
     return Invited(row.code_hash, Role(row.role), row.name, row.expires, row.by or "")
 
 
+def known(connection: Connection, code_hash: str) -> bool:
+    """Whether there is such an invitation, used or not."""
+    here = select(invitations.c.code_hash).where(invitations.c.code_hash == code_hash)
+    return connection.execute(here).first() is not None
+
+
+def withdraw(connection: Connection, by: str) -> int:
+    """Remove the unused invitations of a member; gives how many."""
+    unused = (invitations.c.by == by) & invitations.c.used_by.is_(None)
+    return connection.execute(invitations.delete().where(unused)).rowcount
+
+
 def forget(connection: Connection, before: float) -> int:
     """Remove unused invitations that expired before this time; gives how many."""
     old = (invitations.c.expires < before) & invitations.c.used_by.is_(None)

@@ -53,6 +53,8 @@ class Spool:
     free: files.Free = files.free
     _progress: dict[str, _Progress] = field(default_factory=dict)
     _locks: tuple[threading.Lock, ...] = field(default_factory=_locks)
+    _known: set[str] = field(default_factory=set)
+    _looked: list[bool] = field(default_factory=list)
 
     def offset(self, name: str) -> int:
         """How many bytes of an upload are here: where the next chunk begins."""
@@ -108,6 +110,13 @@ class Spool:
         with self._lock(name), faults.disk(self.folder):
             self._forget(path)
 
+    def beginning(self, prefix: str) -> tuple[str, ...]:
+        """The uploads in progress whose names begin so; only the first time looks at the disk."""
+        if not self._looked:
+            self._known.update(self.names())
+            self._looked.append(True)
+        return tuple(name for name in tuple(self._known) if name.startswith(prefix))
+
     def names(self) -> tuple[str, ...]:
         """The uploads in progress."""
         if not self.folder.is_dir():
@@ -145,11 +154,14 @@ class Spool:
     def _forget(self, path: Path) -> None:
         path.unlink(missing_ok=True)
         self._progress.pop(path.name, None)
+        self._known.discard(path.name)
 
     def _extend(self, path: Path, offset: int, piece: bytes) -> int:
         """Write one piece, unless the upload went on elsewhere: a cut connection may linger."""
         with self._lock(path.name), faults.disk(self.folder):
             files.make_folder(path.parent)
+            if offset == 0:
+                self._known.add(path.name)
             _write(path, offset, piece)
             progress = self._progress.setdefault(path.name, _Progress())
             if progress.length == offset:
@@ -166,7 +178,11 @@ class Spool:
 
 
 def _write(path: Path, offset: int, piece: bytes) -> None:
-    file = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
+    begins = os.O_CREAT if offset == 0 else 0  # of what begins elsewhere no file is made
+    try:
+        file = os.open(path, os.O_WRONLY | begins, 0o600)
+    except FileNotFoundError as gone:
+        raise TacitError("store.offset", name=path.name, offset=0) from gone
     try:
         length = os.fstat(file).st_size
         if length != offset:

@@ -22,7 +22,7 @@ from sqlalchemy import (
     Text,
 )
 
-REVISIONS: Final = ("0001", "0002")
+REVISIONS: Final = ("0001", "0002", "0003")
 """Every schema there was, oldest first."""
 
 HEAD: Final = REVISIONS[-1]
@@ -112,6 +112,13 @@ vouches = Table(
     Column("subject", String(32), ForeignKey("members.id"), primary_key=True),
     Column("by", String(32), ForeignKey("members.id"), primary_key=True),
     Column("signature", LargeBinary, nullable=False),
+)
+
+blobs = Table(
+    "blobs",
+    metadata,
+    Column("digest", String(64), primary_key=True),
+    Column("content", LargeBinary, nullable=False),
 )
 
 versions = Table(

@@ -9,7 +9,10 @@ import secrets
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
 
 from tacit.base.errors import TacitError
 
@@ -44,6 +47,17 @@ def file_digest(path: Path) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as failed:
         raise cannot_read(path, failed) from failed
+
+
+def read_numbers(path: Path, dtype: str, offset: int, count: int) -> npt.NDArray[Any]:
+    """So many numbers of a file, from a byte on; `wire.cannot-read` where they are not there."""
+    try:
+        found = np.fromfile(path, dtype, count, offset=offset)
+    except OSError as failed:
+        raise cannot_read(path, failed) from failed
+    if found.size != count:
+        raise TacitError("wire.cannot-read", path=path, why="it has become shorter")
+    return found
 
 
 def remove(path: Path) -> None:

@@ -19,7 +19,11 @@ RunId: TypeAlias = Annotated[str, Meta(pattern=r"^[0-9a-f]{32}\Z")]
 Digest: TypeAlias = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 """SHA-256 in hex."""
 
-Text: TypeAlias = Annotated[str, Meta(max_length=2000)]
+_SHOWN = r"[^\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]"
+"""Nothing that moves a cursor, colours a terminal, ends a line, or turns its direction."""
+
+Text: TypeAlias = Annotated[str, Meta(max_length=2000, pattern=rf"^{_SHOWN}*\Z")]
+Lines: TypeAlias = Annotated[str, Meta(max_length=10_000, pattern=rf"^({_SHOWN}|[\n\t])*\Z")]
 Code: TypeAlias = Annotated[str, Meta(max_length=60, pattern=r"^[a-z-]+\.[a-z0-9-]+\Z")]
 """An error code of the catalogue."""
 
@@ -27,10 +31,10 @@ Whole: TypeAlias = Annotated[int, Meta(ge=0, le=2**53)]
 Bytes64: TypeAlias = Annotated[str, Meta(max_length=120_000)]
 """Bytes in base64."""
 
-Key64: TypeAlias = Annotated[str, Meta(min_length=44, max_length=44)]
+Key64: TypeAlias = Annotated[str, Meta(pattern=r"^[A-Za-z0-9+/]{43}=\Z")]
 """An Ed25519 public key in base64."""
 
-Signature64: TypeAlias = Annotated[str, Meta(min_length=88, max_length=88)]
+Signature64: TypeAlias = Annotated[str, Meta(pattern=r"^[A-Za-z0-9+/]{86}==\Z")]
 """An Ed25519 signature in base64."""
 
 
@@ -58,7 +62,7 @@ class Hello(Message, frozen=True):
 class Enrolment(Message, frozen=True):
     """A new member: signed by the key that it names."""
 
-    code: Annotated[str, Meta(min_length=16, max_length=100)]
+    code: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{16,100}\Z")]
     name: Name
     public_key: Key64
 
@@ -188,7 +192,10 @@ class Poll(Message, frozen=True):
 
 
 class Consider(Message, frozen=True, tag="consider"):
-    """A run that the client is asked to join. `seed` makes it a rehearsal."""
+    """A run that the client is asked to join. `seed` makes it a rehearsal.
+
+    `signature` is the researcher's under `statements.submission_text`: without it, nobody asked.
+    """
 
     run: RunId
     name: Name
@@ -199,6 +206,7 @@ class Consider(Message, frozen=True, tag="consider"):
     digest: Digest
     dataset: Name
     seed: int | None = None
+    signature: str = ""
 
 
 class Turn(Message, frozen=True, tag="turn"):
@@ -252,15 +260,17 @@ class Offset(Message, frozen=True):
 class Failure(Message, frozen=True):
     """A turn that could not be taken, or was refused.
 
-    Where the plan promises DP only `phase` and a fixed `code` are sent.
+    Where the plan promises DP only `phase` and a fixed `code` are sent. `attempt` is the sender's
+    own number of the turn, so that a failure that is told twice counts once.
     """
 
     phase: Literal["policy", "data", "code", "resources", "storage", "answer"]
     code: Code
     reasons: Annotated[tuple[Text, ...], Meta(max_length=50)] = ()
-    error: Annotated[str, Meta(max_length=200)] = ""
-    traceback: Annotated[str, Meta(max_length=10_000)] = ""
-    environment: Annotated[str, Meta(max_length=64)] = ""
+    error: Annotated[str, Meta(pattern=r"^\w{0,200}\Z")] = ""
+    traceback: Lines = ""
+    environment: Annotated[str, Meta(pattern=r"^[0-9a-f]{0,64}\Z")] = ""
+    attempt: Annotated[str, Meta(pattern=r"^([0-9a-f]{16,32})?\Z")] = ""
 
 
 class Submission(Message, frozen=True):
@@ -269,6 +279,7 @@ class Submission(Message, frozen=True):
     `clients`: names in the order of their places, or empty: whoever joins first. `seed` makes it a
     rehearsal, whose randomness everybody can repeat. `outline`: the model's layout where its task
     is user code, which a coordinator never loads; the model's start is then uploaded as well.
+    `signature` is the submitter's under `statements.submission_text`: clients check it.
     """
 
     id: RunId
@@ -279,6 +290,7 @@ class Submission(Message, frozen=True):
     clients: Annotated[tuple[Name, ...], Meta(max_length=100_000)] = ()
     seed: Annotated[int, Meta(ge=0, le=2**53)] | None = None
     outline: dict[str, Any] | None = None
+    signature: Annotated[str, Meta(max_length=88)] = ""
 
 
 class RunFact(Message, frozen=True):
@@ -366,6 +378,11 @@ class Problem(Message, frozen=True):
     """The body of every refusal."""
 
     error: ErrorFact
+
+
+def printable(text: str) -> str:
+    """A text without what `Text` refuses: safe for a terminal and a log."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)
 
 
 def encode(message: Message) -> bytes:

@@ -15,8 +15,9 @@ import math
 import re
 import struct
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple, final
 
 import msgspec
 import numpy as np
@@ -25,13 +26,24 @@ import numpy.typing as npt
 from tacit.base.errors import TacitError
 from tacit.base.tree import Leaf, flatten, unflatten
 from tacit.deploy.wire.answers import encode_answer, open_answer, read_answer, write_answer
-from tacit.deploy.wire.files import Piece, cannot_read, file_digest, write_pieces
+from tacit.deploy.wire.files import (
+    Piece,
+    cannot_read,
+    cannot_write,
+    file_digest,
+    read_numbers,
+    write_pieces,
+)
 from tacit.deploy.wire.outline import expected_leaves
 
 __all__ = [
+    "Blank",
+    "Part",
+    "blank_pack",
     "encode_answer",
     "file_digest",
     "open_answer",
+    "open_pack",
     "pack_bytes",
     "read_answer",
     "read_pack",
@@ -76,6 +88,101 @@ def write_pack(path: Path, tree: Any, *, durable: bool = True) -> str:
     return write_pieces(path, _pieces(tree), durable=durable)
 
 
+@final
+@dataclass(frozen=True)
+class Part:
+    """A vector that lies in a pack's file, read and written by ranges."""
+
+    path: Path
+    dtype: str
+    offset: int
+    size: int
+
+    def read(self, start: int, stop: int) -> Leaf:
+        """Numbers [start, stop)."""
+        wide = np.dtype(self.dtype).itemsize
+        return read_numbers(self.path, self.dtype, self.offset + wide * start, stop - start)
+
+    def write(self, start: int, numbers: Leaf) -> None:
+        """Numbers from `start` on; a full disk is `store.full`."""
+        wide = np.dtype(self.dtype).itemsize
+        try:
+            with self.path.open("r+b", buffering=0) as file:
+                file.seek(self.offset + wide * start)
+                held = np.ascontiguousarray(numbers, self.dtype).view(np.uint8).data
+                while held:
+                    held = held[file.write(held) :]
+        except OSError as failed:
+            raise cannot_write(self.path, failed) from failed
+
+
+class Blank(NamedTuple):
+    """Stands for a vector whose numbers are written later."""
+
+    dtype: str
+    size: int
+
+
+def open_pack(source: Path | bytes) -> Any:
+    """As `read_pack`, but the vectors of a file's dicts are `Part`s."""
+    if isinstance(source, bytes):
+        return read_pack(source)
+    held = _held(source)
+    try:
+        return _parted(_tree(held, held.size), source, _address(held))
+    except _Corrupt as corrupt:
+        raise TacitError("wire.pack", name=str(source), why=str(corrupt)) from None
+
+
+def blank_pack(path: Path, tree: Any) -> Any:
+    """Begin a new pack with `Blank`s in it; gives the tree with a `Part` for each.
+
+    When they are written, the file is the one that `write_pack` would have made; it is not durable
+    before the caller makes it so.
+    """
+    outline, leaves = _flat(_unfilled(tree))
+    flats = [_little(leaf) for leaf in leaves]
+    head = _head(outline, flats)
+    try:
+        with path.open("xb") as file:
+            file.write(head)
+            end = len(head)
+            for leaf, _ in flats:
+                file.seek(_aligned(end))
+                if not _blank(leaf):
+                    file.write(leaf.reshape(-1).view(np.uint8).data)
+                end = _aligned(end) + leaf.nbytes
+            file.truncate(end)
+    except OSError as failed:
+        raise cannot_write(path, failed) from failed
+    return open_pack(path)
+
+
+def _blank(leaf: Leaf) -> bool:
+    """One number over and over takes no memory: `_unfilled` made it."""
+    return leaf.ndim == 1 and leaf.strides == (0,)
+
+
+def _unfilled(tree: Any) -> Any:
+    if isinstance(tree, Blank):
+        return np.broadcast_to(np.zeros((), tree.dtype), (tree.size,))
+    if isinstance(tree, dict):
+        return {name: _unfilled(held) for name, held in tree.items()}
+    return tree
+
+
+def _parted(tree: Any, path: Path, base: int) -> Any:
+    if isinstance(tree, dict):
+        return {name: _parted(held, path, base) for name, held in tree.items()}
+    if isinstance(tree, np.ndarray) and tree.ndim == 1:
+        return Part(path, tree.dtype.str, _address(tree) - base, tree.size)
+    return tree
+
+
+def _address(leaf: Leaf) -> int:
+    return int(leaf.__array_interface__["data"][0])
+
+
 def read_pack(source: Path | bytes, limit: int | None = None) -> Any:
     """The tree of a pack; its arrays are read-only views of the bytes or of the mapped file.
 
@@ -96,6 +203,17 @@ class _Corrupt(Exception):
 def _pieces(tree: Any) -> Iterator[Piece]:
     outline, leaves = _flat(tree)
     flats = [_little(leaf) for leaf in leaves]
+    head = _head(outline, flats)
+    yield head
+    end = len(head)
+    for leaf, _ in flats:
+        yield bytes(_aligned(end) - end)
+        yield leaf.reshape(-1).view(np.uint8).data
+        end = leaf.nbytes
+
+
+def _head(outline: Any, flats: list[tuple[Leaf, Literal["C", "F"]]]) -> bytes:
+    """All that comes before the arrays and the zeros in front of them."""
     facts, end = [], 0
     for leaf, order in flats:
         start = _aligned(end)
@@ -103,12 +221,7 @@ def _pieces(tree: Any) -> Iterator[Piece]:
         facts.append(_Leaf(leaf.dtype.str, shape, start, order))
         end = start + leaf.nbytes
     header = _encoded(_Header(outline, tuple(facts)))
-    yield MAGIC + _LENGTH.pack(len(header)) + header
-    end = _START + len(header)
-    for leaf, _ in flats:
-        yield bytes(_aligned(end) - end)
-        yield leaf.reshape(-1).view(np.uint8).data
-        end = leaf.nbytes
+    return MAGIC + _LENGTH.pack(len(header)) + header
 
 
 def _flat(tree: Any) -> tuple[Any, list[Leaf]]:
@@ -127,6 +240,8 @@ def _little(leaf: Leaf) -> tuple[Leaf, Literal["C", "F"]]:
     dtype = leaf.dtype.newbyteorder("<")
     if _DTYPE.fullmatch(dtype.str) is None:
         raise TacitError("wire.not-packable", why=f"an array of {leaf.dtype} is not portable")
+    if _blank(leaf) and leaf.dtype == dtype:
+        return leaf, order
     laid = leaf.T if order == "F" else leaf
     return np.asarray(laid, dtype, order="C"), order
 
