@@ -20,6 +20,5 @@ ENV PATH=/opt/tacit/bin:$PATH TACIT_HOME=/data
 USER tacit
 VOLUME /data
 EXPOSE 8750
-HEALTHCHECK --interval=30s --timeout=5s CMD ["tacit", "ready"]
 ENTRYPOINT ["tacit"]
 CMD ["serve", "--host", "0.0.0.0"]

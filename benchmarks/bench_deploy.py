@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import statistics
+import sys
 import time
 from collections.abc import Callable
 
 import tacit
-from benchmarks.common import report
+from benchmarks.common import HERE, report
 from benchmarks.jobs.deployed import (
     Used,
     coordinator,
@@ -19,12 +20,16 @@ from benchmarks.jobs.deployed import (
 )
 from tacit.plan.federation import Federation
 
+JOBS = HERE / "jobs"
 
-def learning(features: int, clients: int, rounds: int) -> Federation:
-    """Twice as many parameters as features, and two; all clients in every round."""
+
+def echo(size: int, clients: int, rounds: int) -> Federation:
+    """So many float32 parameters, and a weight; all clients in every round."""
+    if str(JOBS) not in sys.path:
+        sys.path.insert(0, str(JOBS))
     return Federation(
-        task=tacit.numpy.logistic_regression(),
-        data=tacit.arrays(shape=(features,), classes=2),
+        task=tacit.torch.task("echo:Echo", size=size),
+        data=tacit.arrays(shape=(2,), classes=2),
         algorithm=tacit.fedavg(lr=0.1),
         clients=clients,
         rounds=rounds,
@@ -33,10 +38,10 @@ def learning(features: int, clients: int, rounds: int) -> Federation:
 
 def small_round() -> None:
     """Ten clients, 1,000 parameters: milliseconds a round."""
-    clients, rounds = 10, 60
-    with coordinator(clients) as here, load(here, "rounds", clients):
+    clients, rounds, size = 10, 60, 1000
+    with coordinator(clients) as here, load(here, "rounds", clients, size + 1):
         used = Used.of(process_of(here))
-        found = ended(here, submitted(here, learning(999, clients, rounds)))
+        found = ended(here, submitted(here, echo(size, clients, rounds)))
         took = round_seconds(found)
         report(
             "small_round",
@@ -61,10 +66,10 @@ def idle_clients() -> None:
 
 def upload_rate() -> None:
     """500 clients, 1 MB each: megabytes a second from the round's opening to its closing."""
-    clients, rounds = 500, 3
-    with coordinator(clients) as here, load(here, "rounds", clients):
+    clients, rounds, size = 500, 3, 250_000
+    with coordinator(clients) as here, load(here, "rounds", clients, size + 1):
         used = Used.of(process_of(here))
-        found = ended(here, submitted(here, learning(125_000, clients, rounds)))
+        found = ended(here, submitted(here, echo(size, clients, rounds)))
         megabytes = found.history[0]["bytes_up"] / 1e6
         rates = [megabytes / took for took in round_seconds(found)]
         peak, cpu = used.peak, used.seconds
@@ -74,11 +79,11 @@ def upload_rate() -> None:
 
 def large_model() -> None:
     """250 million parameters, three clients: the coordinator's peak memory."""
-    clients, rounds = 3, 1
-    with coordinator(clients) as here, load(here, "rounds", clients):
+    clients, rounds, size = 3, 1, 250_000_000
+    with coordinator(clients) as here, load(here, "rounds", clients, size + 1):
         used = Used.of(process_of(here))
         began = time.perf_counter()
-        ended(here, submitted(here, learning(124_999_999, clients, rounds)))
+        ended(here, submitted(here, echo(size, clients, rounds)))
         took, cpu, peak = time.perf_counter() - began, used.seconds, used.peak
     report("large_model", peak, "MiB", 600.0)
     print(f"  {took:.1f} s in all, {cpu:.1f} s of a processor at the coordinator")

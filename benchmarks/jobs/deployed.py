@@ -16,6 +16,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Self, TypeVar, final
 
+import numpy as np
 import psutil
 
 from benchmarks.common import HERE
@@ -28,6 +29,7 @@ from tacit.deploy.remote import Remote, open_remote
 from tacit.deploy.store import members
 from tacit.deploy.store.database import open_database
 from tacit.deploy.store.members import Member
+from tacit.deploy.wire.answers import write_answer
 from tacit.deploy.wire.messages import EventFact, Role, RunDetail
 from tacit.plan.federation import Federation
 
@@ -105,8 +107,9 @@ def coordinator(clients: int) -> Iterator[Rehearsal]:
 
 
 @contextmanager
-def load(here: Rehearsal, kind: str, count: int) -> Iterator[subprocess.Popen[str]]:
-    """The load generator, all of whose clients are connected."""
+def load(here: Rehearsal, kind: str, count: int, size: int = 1) -> Iterator[subprocess.Popen[str]]:
+    """The load generator, all of whose clients are connected; answers of `size` float32."""
+    write_answer(here.folder / "answer", np.full(size, 0.001, np.float32), durable=False)
     command = [sys.executable, "-m", "benchmarks.jobs.load", kind, str(here.folder), str(count)]
     with subprocess.Popen(command, cwd=HERE.parent, stdout=subprocess.PIPE, text=True) as running:
         assert running.stdout is not None

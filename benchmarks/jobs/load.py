@@ -27,11 +27,9 @@ from benchmarks.jobs.deployed import identity_of
 from tacit.deploy.client.home import Home, read_coordinator
 from tacit.deploy.identity.authority import client_context
 from tacit.deploy.identity.keys import Identity
-from tacit.deploy.wire.answers import encode_answer
 from tacit.deploy.wire.messages import Consider, Joining, Message, Open, Over, Poll, Turn, Work
 from tacit.deploy.wire.signing import Head, signed
 from tacit.deploy.wire.statements import encoded, joining_text
-from tacit.plan.federation import from_plain
 
 WAIT = 25.0
 """Seconds of a poll, as `tacit client` waits."""
@@ -81,23 +79,23 @@ class Channel:
 @final
 @dataclass
 class Row:
-    """The bytes of a run's answers: a header, then numbers, of which the first is the client's."""
+    """The bytes of a run's answers, but for the last number, which is the client's own."""
 
-    content: bytearray
-    digests: dict[tuple[int, int], str] = field(default_factory=dict)
+    content: memoryview
+    begun: Any
 
     @staticmethod
-    def of(federation: dict[str, Any]) -> Row:
-        """As a client would write it: float32 or float64, as the model is."""
-        plan = from_plain(federation).plan()
-        row = np.full(plan.message.size, 0.001, plan.layout.dtype)
-        row[plan.layout.size :] = 1.0
-        return Row(bytearray(encode_answer(row)))
+    def of(file: Path) -> Row:
+        """An answer as a file, mapped."""
+        content = memoryview(np.memmap(file, np.uint8, "r"))[:-4]
+        return Row(content, hashlib.sha256(content))
 
-    def answer(self, index: int, round_: int) -> tuple[bytes, memoryview]:
-        """The head, which differs, and all the rest."""
-        number = np.array([1e-3 * (index + 1) + round_], "<f4").tobytes()
-        return bytes(self.content[:16]) + number, memoryview(self.content)[20:]
+    def answer(self, index: int, round_: int) -> tuple[str, bytes]:
+        """Its digest, and its last bytes."""
+        last = np.array([1e-3 * (index + 1) + round_], "<f4").tobytes()
+        digest = self.begun.copy()
+        digest.update(last)
+        return digest.hexdigest(), last
 
 
 @final
@@ -106,7 +104,7 @@ class Client:
     """One client's life."""
 
     channel: Channel
-    rows: dict[str, Row]
+    row: Row
     decided: list[str] = field(default_factory=list)
     open: dict[tuple[str, int], str] = field(default_factory=dict)
 
@@ -136,19 +134,16 @@ class Client:
         body: Message = Joining("accept", task.dataset, encoded(me.sign(text)))
         await self.channel.ask("POST", f"/v1/runs/{task.run}/joining", msgspec.json.encode(body))
         self.decided.append(task.run)
-        if task.run not in self.rows:
-            self.rows[task.run] = Row.of(task.federation)
 
     async def _answer(self, task: Turn) -> None:
-        head, rest = self.rows[task.run].answer(task.index, task.round)
-        digest = hashlib.sha256(head)
-        digest.update(rest)
-        size, name = len(head) + len(rest), digest.hexdigest()
+        row = self.row
+        name, last = row.answer(task.index, task.round)
+        size = len(row.content) + len(last)
         self.open[task.run, task.round] = name
         path = f"/v1/runs/{task.run}/rounds/{task.round}/answer?digest={name}&size={size}"
         for start in range(0, size, PART):
             stop = min(start + PART, size)
-            body = head[start:] + rest[max(start - 20, 0) : stop - 20]
+            body = bytes(row.content[start:stop]) + (last if stop == size else b"")
             await self.channel.ask("PUT", f"{path}&offset={start}", body)
 
 
@@ -168,10 +163,10 @@ async def idle(client: Client) -> None:
 async def main(kind: str, folder: Path, count: int) -> None:
     """All clients at once."""
     known = read_coordinator(Home(folder / "researcher"))
-    context, rows = client_context(known.authority), dict[str, Row]()
+    context, row = client_context(known.authority), Row.of(folder / "answer")
     clients = []
     for number in range(count):
-        clients.append(Client(await opened(known.url, context, number), rows))
+        clients.append(Client(await opened(known.url, context, number), row))
     life = {"idle": idle, "rounds": Client.work}[kind]
     lives: list[Coroutine[Any, Any, None]] = [life(client) for client in clients]
     print(json.dumps({"connected": count}), flush=True)

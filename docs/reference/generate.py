@@ -49,10 +49,10 @@ at `/openapi.json`. This page is generated: `make docs`.
 _POLICY = """\
 # An owner's policy
 
-The settings of `policy.toml` in a client's folder, with their defaults. `tacit join` writes the file
-with these comments, and the client reads it anew before every decision. What to think about when
-changing it is told in [own your data](../how-to/own-your-data.md). This page is generated: `make
-docs`.
+The settings of `policy.toml` in a client's folder, with their defaults. `tacit join` writes the
+file with these comments, and the client reads it anew before every decision. What to think about
+when changing it is told in [own your data](../how-to/own-your-data.md). This page is generated:
+`make docs`.
 """
 
 _PART = re.compile(r"# --- (?P<title>[^-]+) -+")

@@ -4,9 +4,9 @@ Each machine has a working folder and a home of its own under one folder; all of
 real TLS on this one. `tacit serve` and `tacit client` go on in the background until the page ends.
 What is particular to a place is put in: a free port for 8750, 127.0.0.1 for the coordinator's
 name, the home for /var/lib/tacit, the invitation that was made for a machine where the page shows
-the beginning of one. `systemctl stop` and `start` end the coordinator and start it again. A toml block
-with `# file: NAME` is written at every machine; one with `# in policy.toml` changes those lines of
-every owner's policy.
+the beginning of one. `systemctl stop` and `start` end the coordinator and start it again. A toml
+block with `# file: NAME` is written at every machine; one with `# in policy.toml` changes those
+lines of every owner's policy.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from pathlib import Path
 from tacit.deploy.coordinator.serve import free_port
 from tests.docs.samples import LEFT_TO_THE_READER, Block, blocks
 
+HERE, EVERYWHERE = "127.0.0.1", "0.0.0.0"  # noqa: S104  # what a page shows, not what is bound
 HOST, PORT, FOLDER = "fl.example.org", "8750", "/var/lib/tacit"
 
 _PROMPT = re.compile(r"^(?P<machine>[a-z]+)\$ (?P<command>.+)$", re.MULTILINE)
@@ -38,7 +39,7 @@ class Stage:
 
     folder: Path
     like: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    port: str = field(default_factory=lambda: str(free_port("127.0.0.1")))
+    port: str = field(default_factory=lambda: str(free_port(HERE)))
     invitations: dict[str, str] = field(default_factory=dict)
     running: list[subprocess.Popen[str]] = field(default_factory=list)
     service: tuple[str, ...] = ()
@@ -147,7 +148,7 @@ class Stage:
         if argument.startswith("tacit-invite-"):
             return self.invitations[machine]
         home = str(self.place(machine) / "home")
-        put = {HOST: "127.0.0.1", "0.0.0.0": "127.0.0.1", PORT: self.port, FOLDER: home}
+        put = {HOST: HERE, EVERYWHERE: HERE, PORT: self.port, FOLDER: home}
         for shown, here in put.items():
             argument = argument.replace(shown, here)
         return argument

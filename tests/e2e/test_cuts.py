@@ -22,7 +22,7 @@ pytestmark = pytest.mark.xdist_group("e2e-cuts")
 SEED, SHAPE = 4, 2000
 
 FEDERATION = tacit.Federation(
-    task=tacit.numpy.mlp(hidden=(500,)),  # 1,000,000 parameters and more: 4 MB
+    task=tacit.numpy.mlp(hidden=(100,)),  # 200,000 parameters: 1.6 MB
     data=tacit.arrays(shape=(SHAPE,), classes=2),
     clients=len(NAMES),
     rounds=2,
@@ -32,9 +32,7 @@ FEDERATION = tacit.Federation(
 
 async def finished(remote: Remote, place: Path) -> bytes:
     """Run it, and fetch the model."""
-    fact = await remote.submit(
-        FEDERATION, name="cut", dataset=DATASET, clients=NAMES, seed=SEED
-    )
+    fact = await remote.submit(FEDERATION, name="cut", dataset=DATASET, clients=NAMES, seed=SEED)
     lines = [line async for line in remote.follow(fact.id)]
     assert (await remote.show(fact.id)).run.status == "finished"
     assert not [line.text for line in lines if line.kind in ("failed", "tried")]
@@ -44,7 +42,7 @@ async def finished(remote: Remote, place: Path) -> bytes:
 
 def test_every_connection_is_cut(tmp_path: Path) -> None:
     sites = {name: records(place, SHAPE) for place, name in enumerate(NAMES)}
-    with Rehearsal(tmp_path / "here", sites) as here, cutting(here.port, 1, 3 << 20) as proxy:
+    with Rehearsal(tmp_path / "here", sites) as here, cutting(here.port, 1, 1 << 20) as proxy:
         for home in (here.researcher, *map(here.home, NAMES)):
             text = home.coordinator.read_text("utf-8")
             write_atomically(home.coordinator, text.replace(f":{here.port}", f":{proxy.here}"))

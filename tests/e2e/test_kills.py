@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 import tacit
-from tacit.deploy.client.home import Home
 from tacit.deploy.clock import RealClock
 from tacit.deploy.rehearse import DATASET, Rehearsal
 from tacit.deploy.remote import Remote, open_remote
@@ -131,6 +130,6 @@ def test_a_home_is_one_clients_alone(world: World) -> None:
     world.enrol("north")
     world.client("north")
     eventually(lambda: "takes part" in world.said("north"))
-    eventually(lambda: Home(world.home("north").folder).state.exists())
+    eventually(world.home("north").state.exists)
     done = world.shell("client", "--home", world.home("north").folder, status=1)
     assert "[client.running]" in done.stderr

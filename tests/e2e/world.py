@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 from click.testing import CliRunner, Result
 
-from tacit.cli.main import main
 from tacit.base.toml import dumps
+from tacit.cli.main import main
 from tacit.deploy.client.home import Home
 from tacit.deploy.identity.keys import Identity
 from tacit.learn.examples import Examples

@@ -126,13 +126,15 @@ def log(home: Path | None, follow: bool, as_json: bool) -> None:
     try:
         seen = 0
         while True:
-            for line in diary.lines(ledger, seen):
+            found = diary.lines(ledger, seen)
+            for line in found:
                 seen = line.seq
                 if not as_json:
                     click.echo(str(line))
-            if not follow:
+            if not found and not follow:
                 break
-            time.sleep(LOOK)
+            if not found:
+                time.sleep(LOOK)
         if as_json:
             print_json({"lines": [_plain(line) for line in diary.lines(ledger, 0, 10**9)]})
     finally:

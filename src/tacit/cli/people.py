@@ -100,8 +100,8 @@ def list_(on: str | None, as_json: bool) -> None:
     if as_json:
         print_json({"members": [_fact(one) for one in found]})
         return
-    rows = [(one.name, one.role, one.id, _when(one.enrolled), _state(one)) for one in found]
-    columns = ("name", "role", "id", "since", "state")
+    rows = [(one.name, one.role, one.id, _state(one)) for one in found]
+    columns = ("name", "role", "id", "state")
     show_grid(console(), grid(columns, rows, ("name", "role", "since", "state")))
 
 

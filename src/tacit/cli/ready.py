@@ -13,10 +13,11 @@ from tacit.cli.remote import with_remote
 
 @click.command("ready")
 @click.option("--home", type=FOLDER, help="The coordinator's folder; ~/.tacit/coordinator.")
+@click.option("--url", default="", help="Where to ask, such as https://localhost:8750.")
 @json_option
-def ready(home: Path | None, as_json: bool) -> None:
+def ready(home: Path | None, url: str, as_json: bool) -> None:
     """Ask the coordinator of this machine whether it takes requests; exit status 0: yes."""
-    with_remote(operator_home(coordinator_folder(home)), lambda remote: remote.ready())
+    with_remote(operator_home(coordinator_folder(home)), lambda remote: remote.ready(), url)
     if as_json:
         print_json({"ready": True})
     else:

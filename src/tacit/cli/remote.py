@@ -14,11 +14,11 @@ from tacit.deploy.remote import Remote, open_remote
 T = TypeVar("T")
 
 
-def with_remote(home: Home, work: Callable[[Remote], Awaitable[T]]) -> T:
-    """Connect with a home's key, do the work, and close."""
+def with_remote(home: Home, work: Callable[[Remote], Awaitable[T]], url: str = "") -> T:
+    """Connect with a home's key (at another address: `url`), do the work, and close."""
 
     async def go() -> T:
-        remote = open_remote(home, RealClock(), os.urandom)
+        remote = open_remote(home, RealClock(), os.urandom, url)
         try:
             return await work(remote)
         finally:

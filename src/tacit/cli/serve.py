@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -16,23 +18,27 @@ from tacit.deploy.coordinator.serve import serve as run_coordinator
 from tacit.deploy.coordinator.settings import Settings
 from tacit.deploy.identity.keys import Identity
 
+EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104  # compared with, not bound
+
 
 @click.command("serve")
 @click.option("--home", type=FOLDER, help="Where everything is kept; ~/.tacit/coordinator.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="0.0.0.0: all networks.")
 @click.option("--port", default=PORT, show_default=True, help="0: a free one.")
-@click.option("--names", default="", help="Names and addresses under which clients reach it.")
+@click.option("--names", default="", help="Under which clients reach it; by default its host.")
+@click.option("--public-port", default=0, help="The port that clients use, if it is another.")
 @click.option("--database", envvar="TACIT_DATABASE", help="postgresql+psycopg://...; or SQLite.")
 @click.option("--blobs", envvar="TACIT_BLOBS", help="s3://... or another fsspec URL; or a folder.")
 @click.option("--absent", default=Settings.absent, show_default=True, help="Seconds of silence.")
 @click.option("--assemble", default=Settings.assemble, show_default=True, help="Seconds to join.")
 @click.option("--logs", type=click.Choice(["text", "json", "none"]), default="text")
 @json_option
-def serve(  # one argument an option
+def serve(  # noqa: PLR0913  # one argument an option
     home: Path | None,
     host: str,
     port: int,
     names: str,
+    public_port: int,
     database: str | None,
     blobs: str | None,
     absent: float,
@@ -47,11 +53,13 @@ def serve(  # one argument an option
     is a quorum, --assemble seconds after it was submitted.
     """
     folder = coordinator_folder(home)
-    hosts = tuple(part.strip() for part in names.split(",") if part.strip())
+    hosts = tuple(part.strip() for part in names.split(",") if part.strip()) or _names(host)
     settings = Settings(absent=absent, assemble=assemble)
     serving = Serving(folder, host, port, hosts, database or "", blobs or "", logs, settings)
 
     def started(told: Started) -> None:
+        if public_port:
+            told = replace(told, url=f"{told.url.rpartition(':')[0]}:{public_port}")
         _write_membership(folder, told)
         if as_json:
             print_json(_plain(folder, told))
@@ -59,6 +67,11 @@ def serve(  # one argument an option
             _show(folder, told)
 
     run_coordinator(serving, started)
+
+
+def _names(host: str) -> tuple[str, ...]:
+    """What to call a coordinator that listens on all networks: nobody can connect to "all"."""
+    return (socket.gethostname(), "localhost") if host in EVERYWHERE else ()
 
 
 def _write_membership(folder: Path, told: Started) -> None:

@@ -183,6 +183,10 @@ class Remote:
         await self.transport.close()
 
 
-def open_remote(home: Home, clock: Clock, fresh: Callable[[int], bytes]) -> Remote:
-    """The coordinator of a home, with the home's key; raises `client.home-missing`."""
-    return Remote(https_transport(home, clock, fresh), fresh, Identity.load(home.key).sign)
+def open_remote(home: Home, clock: Clock, fresh: Callable[[int], bytes], url: str = "") -> Remote:
+    """The coordinator of a home, with the home's key; raises `client.home-missing`.
+
+    `url`: where it is reached, if not at the address that the home knows.
+    """
+    transport = https_transport(home, clock, fresh, url=url)
+    return Remote(transport, fresh, Identity.load(home.key).sign)

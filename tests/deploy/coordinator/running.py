@@ -59,9 +59,14 @@ async def _nothing() -> None:
 
 
 async def begun(
-    folder: Path, plan: tacit.Federation, joining: int | None = None, **settings: Any
+    folder: Path,
+    plan: tacit.Federation,
+    joining: int | None = None,
+    *,
+    rows: bool = False,
+    **settings: Any,
 ) -> Running:
-    world = World(folder, Settings(**settings))
+    world = World(folder, Settings(**settings), rows=rows)
     world.person("ruth", Role.RESEARCHER)
     world.person("olga", Role.OPERATOR)
     count = plan.clients

@@ -78,13 +78,18 @@ class World:
     clock: Held = field(default_factory=Held)
     nonces: int = 0
     url: str = ""
+    rows: bool = False
 
     def __post_init__(self) -> None:
         url = self.url or f"sqlite:///{self.folder}/tacit.db"
         self.database: Database = open_database(url)
-        self.blobs = Blobs(self.folder / "blobs", self.folder / "spool", reserve=0)
+        self.blobs = self._blobs()
         self.people: dict[str, Identity] = {}
         self.here = self._new()
+
+    def _blobs(self) -> Blobs:
+        database = self.database if self.rows else None
+        return Blobs(self.folder / "blobs", self.folder / "spool", reserve=0, database=database)
 
     def _new(self) -> Coordinator:
         settings = replace(self.settings, holder="this one")
@@ -96,7 +101,7 @@ class World:
         """As after kill -9: nothing is told to the old one."""
         await self.here.driver.cancel()
         self.clock.time += 1  # of this second no request is admitted again
-        self.blobs = Blobs(self.folder / "blobs", self.folder / "spool", reserve=0)
+        self.blobs = self._blobs()
         self.here = self._new()
         await self.here.start()
 

@@ -25,10 +25,10 @@ from tacit.deploy.store.blobs import Blobs
 from tacit.deploy.store.database import open_database
 from tacit.deploy.wire.packs import read_pack
 from tacit.sim.simulate import simulate
-from tests.deploy.client.test_client_whole import Sites, begun, clients
+from tests.deploy.client.test_client_whole import Sites, begun
 from tests.deploy.client.virtual import played
 from tests.deploy.coordinator.scene import World
-from tests.deploy.coordinator.test_coordinator_bits import federation
+from tests.deploy.coordinator.test_coordinator_bits import clients, federation
 from tests.deploy.postgres import PostgresServer, postgres_server, program
 
 __all__ = ["postgres_server"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from tacit.base.key import Key
 from tacit.deploy.coordinator.settings import Settings
 from tacit.deploy.wire.messages import Role
 from tests.deploy.client.virtual import VirtualClock, _Loop
-from tests.deploy.coordinator.scene import Site, World, submission
+from tests.deploy.coordinator.scene import Answer, Site, World, submission
 from tests.deploy.coordinator.test_coordinator_bits import clients, federation
 
 NAMES = {
@@ -42,3 +43,36 @@ async def deployed(folder: Path, **settings: Any) -> World:
         assert (await site.join(RUN)).status == 200
     await world.settle()
     return world
+
+
+def play(test: Coroutine[Any, Any, None]) -> None:
+    """Run one test in virtual time."""
+    with virtual() as runner:
+        runner.run(test)
+
+
+async def trickled(
+    world: World,
+    method: str,
+    target: str,
+    headers: dict[str, str],
+    receive: Callable[[], Awaitable[MutableMapping[str, Any]]],
+) -> Answer:
+    """One request whose body comes from `receive`; header values may be any that HTTP allows."""
+    path, _, query = target.partition("?")
+    said: list[MutableMapping[str, Any]] = []
+
+    async def tell(event: MutableMapping[str, Any]) -> None:
+        said.append(event)
+
+    scope = {
+        "type": "http",
+        "method": method,
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": query.encode(),
+        "root_path": "",
+        "headers": [(k.lower().encode(), v.encode("latin-1")) for k, v in headers.items()],
+    }
+    await world.app(scope, receive, tell)
+    return Answer(said[0]["status"], {}, b"".join(one.get("body", b"") for one in said))

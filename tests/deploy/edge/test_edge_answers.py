@@ -21,7 +21,7 @@ from tacit.deploy.wire.packs import encode_answer, pack_bytes, read_answer
 from tests.deploy.coordinator.running import Running, begun
 from tests.deploy.coordinator.scene import Answer, Site, put, submission
 from tests.deploy.coordinator.test_coordinator_bits import clients, federation
-from tests.deploy.edge.test_edge_access import play
+from tests.deploy.edge.attacker import play
 
 RUN = "ab" * 16
 PLAIN = federation(clients=3, quorum=2, rounds=2)

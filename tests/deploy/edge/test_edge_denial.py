@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections.abc import MutableMapping
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,8 @@ from tests.deploy.coordinator.scene import Answer, World, send, submission
 from tests.deploy.coordinator.test_coordinator_access import target
 from tests.deploy.coordinator.test_coordinator_bits import federation
 from tests.deploy.coordinator.test_coordinator_user_code import with_code
-from tests.deploy.edge.attacker import NAMES, RUN, deployed
-from tests.deploy.edge.test_edge_access import enrol, invited, key, play
+from tests.deploy.edge.attacker import NAMES, RUN, deployed, play, trickled
+from tests.deploy.edge.test_edge_access import enrol, invited, key
 
 PATH = f"/v1/runs/{RUN}/rounds/0/answer"
 
@@ -49,21 +50,12 @@ async def slow(made: World, who: str | None, method: str, path: str, pieces: int
     headers |= made.headers(key, method, route, query, b"x" * 1000)
     left = [b"x"] * pieces
 
-    async def receive() -> dict[str, Any]:
+    async def receive() -> MutableMapping[str, Any]:
         if not left:
             await asyncio.sleep(1e9)
         return {"type": "http.request", "body": left.pop(), "more_body": True}
 
-    said: list[dict[str, Any]] = []
-
-    async def tell(event: dict[str, Any]) -> None:
-        said.append(event)
-
-    raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
-    scope = {"type": "http", "method": method, "path": route, "raw_path": route.encode()}
-    scope |= {"query_string": query.encode(), "root_path": "", "headers": raw}
-    await made.app(scope, receive, tell)
-    return Answer(said[0]["status"], {}, b"".join(one.get("body", b"") for one in said))
+    return await trickled(made, method, path, headers, receive)
 
 
 @pytest.mark.parametrize("pieces", [0, 1, 5])
@@ -112,29 +104,14 @@ def test_declared_lengths_are_numbers_within_the_limit(declared: str, tmp_path: 
         made = await deployed(tmp_path)
         headers = made.headers(made.people["site 0"], "POST", "/v1/work", "", b"{}")
         headers["content-length"] = declared
-        scope_safe = {name: value for name, value in headers.items() if name != "content-length"}
-        found = await raw_send(made, scope_safe, declared)
+
+        async def receive() -> MutableMapping[str, Any]:
+            return {"type": "http.request", "body": b"{}", "more_body": False}
+
+        found = await trickled(made, "POST", "/v1/work", headers, receive)
         assert (found.status, found.code) in ((413, "deploy.too-large"), (400, "request.malformed"))
 
     play(run())
-
-
-async def raw_send(made: World, headers: dict[str, str], declared: str) -> Answer:
-    """As `send`, with a length in the bytes that HTTP allows in a header."""
-    said: list[dict[str, Any]] = []
-
-    async def receive() -> dict[str, Any]:
-        return {"type": "http.request", "body": b"{}", "more_body": False}
-
-    async def tell(event: dict[str, Any]) -> None:
-        said.append(event)
-
-    raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
-    scope = {"type": "http", "method": "POST", "path": "/v1/work", "raw_path": b"/v1/work"}
-    scope |= {"query_string": b"", "root_path": ""}
-    scope |= {"headers": [*raw, (b"content-length", declared.encode("latin-1"))]}
-    await made.app(scope, receive, tell)
-    return Answer(said[0]["status"], {}, b"".join(one.get("body", b"") for one in said))
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "gzip, gzip", "identity, gzip"])
@@ -244,7 +221,7 @@ def test_giant_lists_in_a_poll_read_little(tmp_path: Path) -> None:
 
         made.here._row = counted  # type: ignore[method-assign]  # to count
         runs = [f"{number:032x}" for number in range(1000)]
-        poll = {
+        poll: dict[str, Any] = {
             "wait": 0,
             "open": [{"run": run, "round": 0, "digest": "cd" * 32} for run in runs],
             "decided": [f"{number:032x}" for number in range(10_000)],

@@ -11,7 +11,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
-import jsonschema
 import pytest
 import requests
 import schemathesis
@@ -45,8 +44,6 @@ CASES = [
 
 def test_the_document_validates() -> None:
     SCHEMA.validate()
-    for schema in DOCUMENT["components"]["schemas"].values():
-        jsonschema.Draft202012Validator.check_schema(schema)
     assert len(list(SCHEMA.get_all_operations())) == len(ROUTES)
 
 
@@ -76,7 +73,7 @@ def test_no_case_breaks_a_route(
             suppress_health_check=list(HealthCheck),
         )
         @given(operation.as_strategy(generation_mode=form), st.sampled_from(roles), st.booleans())
-        def attempt(case: schemathesis.Case, role: Role, real: bool) -> None:
+        def attempt(case: schemathesis.Case[Any], role: Role, real: bool) -> None:
             if real and "run" in (case.path_parameters or {}):
                 case.path_parameters["run"] = RUN
             found = runner.run(_sent(world, case, NAMES[role]))
@@ -85,7 +82,7 @@ def test_no_case_breaks_a_route(
         attempt()
 
 
-async def _sent(world: World, case: schemathesis.Case, who: str) -> httpx.Response:
+async def _sent(world: World, case: schemathesis.Case[Any], who: str) -> httpx.Response:
     """The case as its transport would put it on the wire, signed by a member."""
     wanted = case.as_transport_kwargs(base_url="https://coordinator")
     for unknown in set(wanted) - {"method", "url", "headers", "params", "data", "json", "files"}:

@@ -9,20 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import logging
 import os
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import structlog
 
 import tacit
-from tacit.deploy.client import agent as agents
 from tacit.deploy.client.agent import Agent
 from tacit.deploy.client.home import Home
 from tacit.deploy.client.in_process import InProcess
@@ -45,10 +42,6 @@ PLANS = {
     "plain": federation(quorum=2, rounds=2),
     "dp": federation(quorum=2, rounds=2, protect=tacit.central_dp(30.0, 1e-5, clip=1.0)),
 }
-
-
-class Musterfrau(ValueError):
-    """User code may name its classes after anything; the name of a class is told."""
 
 
 @pytest.fixture(autouse=True)
@@ -167,10 +160,9 @@ def kept(world: Path) -> list[bytes]:
 
 @pytest.mark.parametrize("name", PLANS)
 def test_nothing_marked_leaves_its_owner(
-    name: str, tmp_path: Path, caplog: Any, capfd: pytest.CaptureFixture[str]
+    name: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     configure_logs("json")
-    caplog.set_level(logging.DEBUG, agents.__name__)
     passed, secrets, homes = played(federated(tmp_path, PLANS[name]))
     out, err = capfd.readouterr()
     places = [*passed, *kept(tmp_path), out.encode(), err.encode()]

@@ -19,6 +19,9 @@ M = TypeVar("M", bound=Message)
 CHUNK: Final = 8 << 20
 """Bytes of one piece of an upload; each is signed."""
 
+_STUCK: Final = 6
+"""Pieces in a row that arrive not at all before an upload is given up for now."""
+
 
 async def call(
     transport: Transport,
@@ -66,23 +69,33 @@ async def upload(transport: Transport, path: str, file: Path, digest: str, size:
     """A file, from wherever the coordinator has it up to; returns when it is counted."""
     named = f"digest={digest}&size={size}"
     there = Offset(0) if size <= CHUNK else await call(transport, "GET", path, Offset, query=named)
+    stuck = 0
     while not there.done:
         if there.offset > size:
             raise TacitError("client.odd-reply", problem="it has more of a file than there is")
         part = Part(file, there.offset, min(CHUNK, size - there.offset))
-        sent = Request("PUT", path, f"{named}&offset={there.offset}", part)
+        sent = Request("PUT", path, f"{named}&offset={there.offset}", part, once=True)
         before, there = there, await _put(transport, sent, path, named)
-        if not there.done and there.offset == before.offset:
+        stuck = 0 if there.offset > before.offset else stuck + 1
+        if not there.done and stuck == _STUCK:
             raise TacitError("client.odd-reply", problem="an upload does not get on")
 
 
 async def _put(transport: Transport, sent: Request, path: str, named: str) -> Offset:
-    """One piece; where the coordinator expects another one, the offset that it names."""
+    """One piece; where it was cut or another one is expected, the offset from which to go on.
+
+    A piece that was cut is not repeated as it was: the coordinator may have its first part, and
+    its refusal of the whole might be cut again, every time.
+    """
     try:
         reply = await transport.send(sent)
         return msgspec.json.decode(reply.body, type=Offset)
     except Refused as refused:
         if refused.code != "store.offset":
+            raise
+        return await call(transport, "GET", path, Offset, query=named)
+    except TacitError as lost:
+        if lost.code != "client.unreachable":
             raise
         return await call(transport, "GET", path, Offset, query=named)
     except msgspec.DecodeError as wrong:

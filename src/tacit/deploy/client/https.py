@@ -55,7 +55,7 @@ class HttpsWire:
             with self.client.stream(
                 request.method, target, content=content, headers=dict(headers), timeout=timeout
             ) as reply:
-                body = received(request, reply.status_code, reply.iter_bytes(1 << 20))
+                body = received(request, reply.status_code, reply.iter_bytes())
                 return Response(reply.status_code, dict(reply.headers), body)
         except httpx.TransportError as lost:
             raise ConnectionError(str(lost) or type(lost).__name__) from lost
@@ -66,11 +66,13 @@ def https_transport(
     clock: Clock,
     fresh: Callable[[int], bytes],
     on_skew: Callable[[float], None] | None = None,
+    url: str = "",
 ) -> SignedTransport:
-    """The transport of a home: its key, its coordinator, its pinned authority."""
+    """The transport of a home: its key, its coordinator (elsewhere: `url`), its authority."""
     known = read_coordinator(home)
-    wire = HttpsWire.open(known.url, known.authority or None)
-    made = SignedTransport(known.url, wire, Identity.load(home.key), clock, fresh)
+    url = url or known.url
+    wire = HttpsWire.open(url, known.authority or None)
+    made = SignedTransport(url, wire, Identity.load(home.key), clock, fresh)
     if on_skew is not None:
         made.on_skew = on_skew
     return made

@@ -55,7 +55,10 @@ class Into(NamedTuple):
 @final
 @dataclass(frozen=True)
 class Request:
-    """`path` and `query` as on the wire (percent-encoded); `wait`: seconds the reply may take."""
+    """`path` and `query` as on the wire (percent-encoded); `wait`: seconds the reply may take.
+
+    `once`: a try that was cut is told at once, to a caller who can do better than repeat it.
+    """
 
     method: str
     path: str
@@ -63,6 +66,7 @@ class Request:
     body: bytes | Part = b""
     into: Into | None = None
     wait: float = 0.0
+    once: bool = False
 
 
 @final
@@ -155,6 +159,8 @@ class SignedTransport:
                 reply = await self.wire.exchange(request, content, self._headers(request, digest))
             except ConnectionError as lost:
                 problem = str(lost) or type(lost).__name__
+                if request.once:
+                    break
                 continue
             if reply.status // 100 == 2:
                 return reply

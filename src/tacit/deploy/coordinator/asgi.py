@@ -34,7 +34,7 @@ from tacit.deploy.coordinator.replies import SAFE, Reply, refused, reply
 from tacit.deploy.coordinator.service import Coordinator
 from tacit.deploy.identity.keys import member_id
 from tacit.deploy.store.members import Member
-from tacit.deploy.wire.messages import Message
+from tacit.deploy.wire.messages import Message, printable
 from tacit.deploy.wire.signing import Claimed, Head, check, parse
 
 UNTIL_THE_END = frozenset({"/health", "/ready", "/metrics", "/v1/hello", "/openapi.json"})
@@ -55,8 +55,8 @@ def application(coordinator: Coordinator) -> ASGIApp:
     served = [Path(path, Door(coordinator, path, held)) for path, held in paths.items()]
 
     async def nowhere(request: Request, _: Exception) -> Response:
-        path = str(request.scope["path"]).encode("ascii", "backslashreplace").decode()
-        found = refused(TacitError("deploy.no-route", path=path[:200]))
+        path = printable(str(request.scope["path"])[:200])
+        found = refused(TacitError("deploy.no-route", path=path))
         return Response(found.content, found.status, {**SAFE, **found.headers})
 
     app = Starlette(routes=served, exception_handlers={404: nowhere})
@@ -80,12 +80,20 @@ class Door:
         here.serving += 1
         try:
             answer = await self._reply(scope, receive)
-            sent = await answer.send(scope, send, here.offload)
+            sent = await self._sent(answer, scope, send)
         finally:
             here.serving -= 1
         here.metrics.sent.inc(sent)
         here.metrics.requests.labels(self.path, answer.status).inc()
         here.metrics.seconds.labels(self.path).observe(clock() - begun)
+
+    async def _sent(self, answer: Reply, scope: Scope, send: Send) -> int:
+        """Send it; a file may have been superseded, and removed, since it was looked for."""
+        try:
+            return await answer.send(scope, send, self.coordinator.offload)
+        except FileNotFoundError:
+            gone = TacitError("deploy.no-blob", digest=answer.file.name if answer.file else "")
+            return await refused(gone).send(scope, send, self.coordinator.offload)
 
     async def _reply(self, scope: Scope, receive: Receive) -> Reply:
         """What goes back, whatever happens."""

@@ -32,9 +32,11 @@ from tacit.round.events import (
 from tacit.round.machine import begin, step
 from tacit.round.state import Outcome, Phase, Rules, Run
 
-MISSED = frozenset({"round.absent", "round.lost", "policy.not-now"})
-"""Failures by silence or by the owner's hours: whoever comes back takes part again, so they are no
-strikes."""
+SILENCE = frozenset({"round.absent", "round.lost"})
+"""What the coordinator says of clients that say nothing."""
+
+MISSED = SILENCE | {"policy.not-now"}
+"""Failures by silence, or by the owner's hours, are no strikes: who comes back takes part again."""
 
 OVER = frozenset({"finished", "failed", "stopped"})
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from msgspec import structs
 
 from tacit.base.errors import TacitError
-from tacit.deploy.coordinator.book import Book
+from tacit.deploy.coordinator.book import SILENCE, Book
 from tacit.deploy.coordinator.call import Call, malformed
 from tacit.deploy.coordinator.run import failing, leaving
 from tacit.deploy.coordinator.service import Coordinator
@@ -27,9 +27,7 @@ async def work(call: Call) -> Work:
     assert isinstance(poll, Poll)
     books, elsewhere = await _visible(here, dict.fromkeys(one.run for one in poll.open))
     poll = structs.replace(poll, open=tuple(o for o in poll.open if o.run not in elsewhere))
-    here.polling[member.id] = waiting = here.polling.get(member.id, 0) + 1
-    until = here.clock.now() + (poll.wait if waiting <= here.settings.polls else 0.0)
-    try:
+    with here.waiting(member, poll.wait) as until:
         while True:
             found = _work(here, member, poll, books)
             left = until - here.clock.now()
@@ -37,9 +35,6 @@ async def work(call: Call) -> Work:
                 return found
             await here.bells.wait(member.id, min(left, poll.wait))
             here.still(member)
-    finally:
-        here.polling[member.id] -= 1
-        here.seen[member.id] = here.clock.now()
 
 
 async def _visible(here: Coordinator, runs: Iterable[str]) -> tuple[dict[str, Book], set[str]]:
@@ -180,6 +175,8 @@ async def failure(call: Call) -> Nothing:
     """A turn that failed at the client, or that its owner refused."""
     here, body = call.coordinator, call.body
     assert isinstance(body, Failure)
+    if body.code in SILENCE:
+        raise malformed(f"{body.code} is said of those who say nothing")
     book = await known_run(here, call.path.run)
     async with here.lock:
         index = place_of(book, call.member)

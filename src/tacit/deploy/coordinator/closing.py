@@ -17,11 +17,23 @@ from tacit.base.key import Key
 from tacit.base.tree import flatten
 from tacit.base.vector import Kind, Vector
 from tacit.deploy.coordinator.outline import outlined
-from tacit.deploy.coordinator.piecewise import closed_in_pieces, piecewise
+from tacit.deploy.coordinator.piecewise import (
+    begun_in_pieces,
+    closed_in_pieces,
+    large,
+    piecewise,
+)
 from tacit.deploy.coordinator.sums import Stored, Sum, weight_of
 from tacit.deploy.store.blobs import Blobs, Source
 from tacit.deploy.wire.answers import Answer, open_answer
-from tacit.deploy.wire.packs import pack_bytes, read_answer, read_pack, write_pack
+from tacit.deploy.wire.packs import (
+    Part,
+    open_pack,
+    pack_bytes,
+    read_answer,
+    read_pack,
+    write_pack,
+)
 from tacit.learn.algorithm import State
 from tacit.plan.build import Plan
 from tacit.plan.federation import from_plain
@@ -30,7 +42,7 @@ from tacit.round.close import add, apply, open_sum, reported
 HEADER = 4096
 """Bytes that an answer may have beside its numbers."""
 
-CHUNK = 1 << 20
+CHUNK = 1 << 18
 """Numbers that are looked at at once."""
 
 LARGEST = 1 << 33
@@ -93,21 +105,25 @@ def start_limit(plan: Plan) -> int:
 
 def begun(plan: Plan, key: Key, start: Path | None, blobs: Blobs) -> Stored:
     """The first state and offer, stored; `start`: an uploaded one, for user code."""
-    vector = plan.start(key / "start") if start is None else uploaded(plan, start)
-    return _stored(plan, plan.algorithm.start(vector), blobs)
+    if start is None:
+        return _stored(plan, plan.algorithm.start(plan.start(key / "start")), blobs)
+    part = uploaded(plan, start)
+    if large(plan):
+        return begun_in_pieces(plan, part, blobs)
+    return _stored(plan, plan.algorithm.start(part.read(0, part.size)), blobs)
 
 
-def uploaded(plan: Plan, start: Path) -> Vector:
+def uploaded(plan: Plan, start: Path) -> Part:
     """The start in an uploaded pack {"params": vector}; raises `deploy.start`."""
-    found = read_pack(start)
+    found = open_pack(start)
     vector = found.get("params") if isinstance(found, dict) else None
-    if not isinstance(vector, np.ndarray) or vector.shape != (plan.layout.size,):
+    if not isinstance(vector, Part) or vector.size != plan.layout.size:
         raise TacitError("deploy.start", problem=f"it is not one of {plan.layout.size} numbers")
     if vector.dtype != np.dtype(plan.layout.dtype):
         raise TacitError("deploy.start", problem=f"its numbers are not {plan.layout.dtype}")
-    if not all(bool(np.isfinite(part).all()) for part in _parts(vector)):
+    if not all(bool(np.isfinite(piece).all()) for piece in _pieces(vector)):
         raise TacitError("deploy.start", problem="it has NaN or infinite numbers")
-    return np.array(vector)
+    return vector
 
 
 def checked(plan: Plan, source: Source, client: str, round_: int) -> None:
@@ -126,9 +142,12 @@ def checked(plan: Plan, source: Source, client: str, round_: int) -> None:
 
 def _residues(row: Answer, modulus: int) -> bool:
     """Whether all numbers are from 0 up to the modulus."""
-    starts = range(0, row.size, CHUNK)
-    parts = (row.read(start, min(start + CHUNK, row.size)) for start in starts)
-    return all(bool(((part >= 0) & (part < modulus)).all()) for part in parts)
+    return all(bool(((part >= 0) & (part < modulus)).all()) for part in _pieces(row))
+
+
+def _pieces(held: Answer | Part) -> Iterable[Vector]:
+    starts = range(0, held.size, CHUNK)
+    return (held.read(start, min(start + CHUNK, held.size)) for start in starts)
 
 
 def closed(what: Sum, blobs: Blobs) -> tuple[Stored, dict[str, float]]:
@@ -185,7 +204,3 @@ def _weighted(what: Sum) -> Iterator[Vector]:
             for block in wire.of(Kind.TRAINED):
                 row[wire.spans[block.name]] *= weight
         yield row
-
-
-def _parts(row: Vector) -> Iterable[Vector]:
-    return (row[start : start + CHUNK] for start in range(0, len(row), CHUNK))

@@ -10,19 +10,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final, final
 
 import numpy as np
 
 from tacit.base.errors import TacitError
-from tacit.base.vector import Layout, Vector
+from tacit.base.vector import Vector
 from tacit.deploy.coordinator.sums import Stored, Sum, weight_of
 from tacit.deploy.store import faults, files
 from tacit.deploy.store.blobs import Blobs
 from tacit.deploy.wire.answers import Answer
 from tacit.deploy.wire.packs import Blank, Part, blank_pack, file_digest, open_answer, open_pack
-from tacit.learn.algorithm import State
+from tacit.learn.algorithm import Aggregate, State
 from tacit.plan.build import Plan
 from tacit.round.close import reported
 from tacit.round.ranged import Piece, close_by_range, rangeable
@@ -57,39 +58,71 @@ class Weighed:
         return row
 
 
+def large(plan: Plan) -> bool:
+    """Whether a model is worth the pieces, and its rules allow them."""
+    return plan.layout.size * plan.layout.itemsize >= LARGE and rangeable(plan)
+
+
 def piecewise(what: Sum) -> bool:
-    """Whether a round is closed in pieces: a large model, and rules that allow it."""
-    plan, sources = what.plan, (what.offer, *what.answers)
-    large = plan.layout.size * plan.layout.itemsize >= LARGE
-    return large and rangeable(plan) and all(isinstance(one, Path) for one in sources)
+    """Whether a round is closed in pieces."""
+    sources = (what.offer, *what.answers)
+    return large(what.plan) and all(isinstance(one, Path) for one in sources)
+
+
+def begun_in_pieces(plan: Plan, start: Part, blobs: Blobs) -> Stored:
+    """As `closing.begun` with an uploaded start."""
+    sizes = dict.fromkeys(plan.algorithm.start(start.read(0, 1)), start.size)
+    places = range(0, start.size, WIDTH)
+    ranges = ((at, min(at + WIDTH, start.size)) for at in places)
+    pieces = ((at, end, plan.algorithm.start(start.read(at, end))) for at, end in ranges)
+    return _written(plan, sizes, pieces, blobs)
 
 
 def closed_in_pieces(what: Sum, blobs: Blobs) -> tuple[Stored, dict[str, float]]:
     """As `closing.closed`."""
-    pieces = _pieces(what)
-    first = next(pieces)
-    with _beside(blobs) as offer, _beside(blobs) as own:
-        offered = _offered(what.plan, first.state)
-        parts = _begun(what.plan, first.state, offered, offer, own)
-        _fill(parts, what, first)
-        for piece in pieces:
-            _fill(parts, what, piece)
-        size = offer.stat().st_size
-        row = {name: float(value) for name, value in reported(first.found).items()}
-        state, told = _adopted((own, offer), blobs)
-        return Stored(state, told, size), row
+    plan, before, found = what.plan, _state(what), list[Aggregate]()
+    sizes = {name: held.size for name, held in before.items() if isinstance(held, Part)}
+
+    def pieces() -> Iterator[tuple[int, int, State]]:
+        for piece in _pieces(what, before):
+            if not np.isfinite(piece.state["params"]).all():
+                raise TacitError("round.model-not-finite", round=what.round + 1)
+            found[:] = found or [piece.found]
+            yield piece.start, piece.stop, piece.state
+
+    stored = _written(plan, sizes, pieces(), blobs)
+    return stored, {name: float(value) for name, value in reported(found[0]).items()}
 
 
-def _pieces(what: Sum) -> Iterator[Piece]:
+def _state(what: Sum) -> State:
+    held, offer = open_pack(what.state), open_pack(what.offer)
+    return {**held["own"], **{name: offer[name] for name in held["offered"]}}
+
+
+def _pieces(what: Sum, state: State) -> Iterator[Piece]:
     plan, trained = what.plan, what.plan.layout.trained
     answers = [
         Weighed(open_answer(path, plan.message.size, checked=True), weight_of(plan, age), trained)
         for path, age in zip(what.answers, what.ages, strict=True)
     ]
-    held, offer = open_pack(what.state), open_pack(what.offer)
-    state = {**held["own"], **{name: offer[name] for name in held["offered"]}}
     with np.errstate(over="ignore", invalid="ignore"):  # found and named below
         yield from close_by_range(plan, answers, state, what.key, WIDTH)
+
+
+def _written(
+    plan: Plan, sizes: Mapping[str, int], pieces: Iterator[tuple[int, int, State]], blobs: Blobs
+) -> Stored:
+    """Pieces of a state as the two packs; `sizes` of its vectors, else those that are trained."""
+    first = next(pieces)
+    with _beside(blobs) as offer, _beside(blobs) as own:
+        offered = _offered(plan, first[2])
+        blank = {name: _blank(plan, sizes, name, held) for name, held in first[2].items()}
+        parts = _begun(plan, first[2], blank, offered, offer, own)
+        for start, stop, state in chain([first], pieces):
+            _fill(parts, start, stop, state)
+        size = offer.stat().st_size
+        state_digest, offer_digest = _adopted((own, offer), blobs)
+        return Stored(state_digest, offer_digest, size)
 
 
 def _offered(plan: Plan, state: State) -> list[str]:
@@ -99,10 +132,14 @@ def _offered(plan: Plan, state: State) -> list[str]:
 
 
 def _begun(
-    plan: Plan, state: State, offered: Sequence[str], offer: Path, own: Path
+    plan: Plan,
+    state: State,
+    blank: Mapping[str, Any],
+    offered: Sequence[str],
+    offer: Path,
+    own: Path,
 ) -> dict[str, Part]:
     """Both packs with their vectors still to be written, by the names of the state."""
-    blank = {name: _blank(plan.layout, name, held) for name, held in state.items()}
     told = {
         name: blank[name] if name in offered else held
         for name, held in plan.algorithm.offer(state).items()
@@ -113,23 +150,20 @@ def _begun(
     return {name: parts[name] for name, held in blank.items() if isinstance(held, Blank)}
 
 
-def _blank(layout: Layout, name: str, held: Any) -> Any:
-    """A vector of the state as one to be written: of the model, or of what is trained of it."""
+def _blank(plan: Plan, sizes: Mapping[str, int], name: str, held: Any) -> Any:
+    """A vector of the state as one to be written."""
     if not isinstance(held, np.ndarray):
         return held
-    return Blank(held.dtype.str, layout.size if name == "params" else layout.trained)
+    return Blank(held.dtype.str, sizes.get(name, plan.layout.trained))
 
 
-def _fill(parts: Mapping[str, Part], what: Sum, piece: Piece) -> None:
-    if not np.isfinite(piece.state["params"]).all():
-        raise TacitError("round.model-not-finite", round=what.round + 1)
+def _fill(parts: Mapping[str, Part], start: int, stop: int, state: State) -> None:
     for name, part in parts.items():
-        numbers = piece.state[name]
-        stop = min(piece.stop, part.size)
-        if numbers.shape != (max(0, stop - piece.start),):
-            raise ValueError(f"{name} has {numbers.shape} numbers for {piece.start}..{stop}")
+        numbers, end = state[name], min(stop, part.size)
+        if numbers.shape != (max(0, end - start),):
+            raise ValueError(f"{name} has {numbers.shape} numbers for {start} to {end}")
         if numbers.size:
-            part.write(piece.start, numbers)
+            part.write(start, numbers)
 
 
 @contextmanager

@@ -47,21 +47,19 @@ class Reply:
         silent = scope["method"] == "HEAD"
         path = None if silent else self.file
         sends = path is not None and PATHSEND in scope.get("extensions", ()) and not self.partial
-        file = await offload(partial(open_file, path)) if path and not sends else None
+        file = await offload(partial(open_file, path)) if path else None
         headers = {**SAFE, **self.headers, "content-length": str(size)}
         raw = [(name.encode(), value.encode()) for name, value in headers.items()]
         await send({"type": "http.response.start", "status": self.status, "headers": raw})
-        if sends:
-            await send({"type": PATHSEND, "path": str(path)})
-            return size
         if file is None:
             body = b"" if silent else self.content
             await send({"type": "http.response.body", "body": body})
             return len(body)
-        try:
-            await self._pour(file, send, offload)
-        finally:
-            file.close()
+        with file:
+            if sends:
+                await send({"type": PATHSEND, "path": str(path)})
+            else:
+                await self._pour(file, send, offload)
         return size
 
     @property

@@ -132,12 +132,14 @@ async def _received(call: Call, name: str) -> int:
         )
 
     assert call.stream is not None
-    async for piece in call.stream:
-        digest.update(piece)
-        held += piece
-        if len(held) >= BATCH:
-            await flush()
-    await flush()
+    try:
+        async for piece in call.stream:
+            digest.update(piece)
+            held += piece
+            if len(held) >= BATCH:
+                await flush()
+    finally:  # what came before a cut stays, or short connections would never get on
+        await flush()
     if digest.digest() != call.digest:
         await here.offload(lambda: here.blobs.spool.discard(name))
         raise TacitError("request.digest")
@@ -276,7 +278,7 @@ async def start(call: Call) -> Offset:
 async def _look(here: Coordinator, book: Book, digest: str) -> None:
     """A start that does not fit the plan is not kept."""
     try:
-        await here.offload(lambda: uploaded(book.plan, here.blobs.local(digest)) is None)
+        await here.offload(lambda: uploaded(book.plan, here.blobs.local(digest)))
     except TacitError:
         async with here.lock:
             unused = digest not in here.used()

@@ -13,6 +13,7 @@ from typing import Final, final
 
 from tacit.base.errors import TacitError
 from tacit.deploy.store import faults, files
+from tacit.deploy.wire.files import WRITING, begin_writing
 
 NAME: Final = re.compile(r"[0-9a-f]+(?:[-_.][0-9a-f]+)*\Z")
 LONGEST: Final = 200
@@ -189,6 +190,9 @@ def _write(path: Path, offset: int, piece: bytes) -> None:
             raise TacitError("store.offset", name=path.name, offset=length)
         os.lseek(file, offset, os.SEEK_SET)
         _write_or_undo(file, offset, piece)
+        before = offset // WRITING * WRITING
+        if offset + len(piece) >= before + WRITING:
+            begin_writing(file, before, WRITING)
     finally:
         os.close(file)
 

@@ -28,6 +28,7 @@ from tacit.base.tree import Leaf, flatten, unflatten
 from tacit.deploy.wire.answers import encode_answer, open_answer, read_answer, write_answer
 from tacit.deploy.wire.files import (
     Piece,
+    begin_writing,
     cannot_read,
     cannot_write,
     file_digest,
@@ -110,8 +111,10 @@ class Part:
             with self.path.open("r+b", buffering=0) as file:
                 file.seek(self.offset + wide * start)
                 held = np.ascontiguousarray(numbers, self.dtype).view(np.uint8).data
+                count = len(held)
                 while held:
                     held = held[file.write(held) :]
+                begin_writing(file.fileno(), self.offset + wide * start, count)
         except OSError as failed:
             raise cannot_write(self.path, failed) from failed
 
