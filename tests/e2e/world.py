@@ -59,7 +59,7 @@ def records(place: int, shape: int = 2, count: int = 30) -> Examples:
     return Examples(x, (x.sum(axis=1) > 0).astype(np.int64))
 
 
-def eventually(found: Callable[[], T], what: str = "", seconds: float = PATIENCE) -> T:
+def eventually(found: Callable[[], T | None], what: str = "", seconds: float = PATIENCE) -> T:
     """The first true value of `found`."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:
@@ -207,7 +207,8 @@ class World:
             self.register(name, dataset, held(place))
         for name in names:
             others = [other for other in names if other != name]
-            self.tacit("peers", "approve", *others, "--home", self.home(name).folder)
+            if others:
+                self.tacit("peers", "approve", *others, "--home", self.home(name).folder)
             self.policy(name, rules)
 
     def register(self, name: str, dataset: str, held: Examples) -> None:

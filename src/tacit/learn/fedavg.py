@@ -71,7 +71,7 @@ class FedAvg:
             velocity = self.momentum * state["velocity"] + velocity
         step = velocity if self.server_lr == 1.0 else self.server_lr * velocity
         params = moved(state["params"], step, found, layout)
-        return {"params": params, "velocity": velocity}
+        return {"params": params, "velocity": velocity if self.momentum else 0.0}
 
 
 def fedavg(

@@ -51,7 +51,7 @@ class FedSGD:
         velocity = self.momentum * state["velocity"] + found.mean[: layout.trained]
         lr = self.lr * (1.0 if self.schedule is None else self.schedule.at(state["round"], 0, 1))
         params = moved(state["params"], lr * velocity, found, layout)
-        return {"params": params, "velocity": velocity}
+        return {"params": params, "velocity": velocity if self.momentum else 0.0}
 
 
 def fedsgd(lr: float, momentum: float = 0.0, schedule: AnySchedule | None = None) -> FedSGD:

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from tacit.base.tree import flatten
-from tacit.deploy.client import owner
+from tacit.deploy.client import child, owner
 from tacit.deploy.client.child import ChildProcess, limits
 from tacit.deploy.client.facts import plan_facts
 from tacit.deploy.client.frames import Failed, Reply
@@ -267,3 +267,49 @@ def test_a_failure_that_user_code_made_up_has_no_room_for_data(change: dict[str,
     assert isinstance(msgspec.convert(plain, Reply), Failed)
     with pytest.raises(msgspec.ValidationError):
         msgspec.convert({**plain, **change}, Reply)
+
+
+def test_a_spare_worker_serves_the_first_run_and_another_takes_its_place(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(child, "_REWARM", 0.0)
+
+    async def run() -> None:
+        runner = ChildProcess(home)
+        await runner.warm()
+        await runner.warm()
+        assert len(workers(home)) == 1
+        spare = runner.spare
+        assert spare is not None
+        await runner.facts(FEDERATION.plain, Policy(), "good")
+        await runner.turn(work(home, "good"))
+        assert [one.process for one in runner.live.values()] == [spare.process]
+        assert runner.warming is not None
+        await runner.warming
+        assert runner.spare is not None and runner.spare != spare
+        assert len(workers(home)) == 2
+        await runner.close()
+
+    asyncio.run(run())
+    assert not workers(home)
+
+
+def test_a_spare_worker_that_died_is_not_taken(home: Home) -> None:
+    async def run() -> None:
+        runner = ChildProcess(home)
+        await runner.warm()
+        assert runner.spare is not None
+        runner.spare.process.process.kill()
+        await runner.spare.process.process.wait()
+        await runner.turn(work(home, "good"))
+        await runner.close()
+
+    asyncio.run(run())
+    assert not workers(home)
+
+
+def test_without_a_data_set_no_worker_is_kept(home: Home) -> None:
+    home.datasets.unlink()
+    runner = ChildProcess(home)
+    asyncio.run(runner.warm())
+    assert runner.spare is None

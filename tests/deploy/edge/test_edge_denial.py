@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+import tacit
 from tacit.deploy.coordinator.api import ROUTES
 from tacit.deploy.identity.keys import Identity
 from tacit.deploy.wire.messages import Role
@@ -36,6 +37,10 @@ def test_a_thousand_fakes_lock_out_nobody_who_is_invited(tmp_path: Path) -> None
         assert (codes.count("invitation.unknown"), codes.count("deploy.enrolments")) == (20, 980)
         found = await enrol(made, code, "honest", key("honest"))
         assert found.status == 200, found.body
+        again = await enrol(made, code, "honest", key("honest"))
+        assert again.status == 200  # its reply was lost
+        used = [(await enrol(made, code, "thief", key("thief"))).code for _ in range(100)]
+        assert set(used) == {"deploy.enrolments"}
         assert len(made.here.enrolments) == 20
         assert len(made.here.members) == 6
 
@@ -204,6 +209,11 @@ def test_few_requests_of_one_member_wait(tmp_path: Path) -> None:
         assert waiting == made.here.settings.polls
         assert {one.result().status for one in polls if one.done()} == {200}
         await asyncio.gather(*polls)
+        path = f"/v1/runs/{RUN}/events?after=1000&wait=60"
+        asked = [asyncio.ensure_future(made.ask("ruth", "GET", path)) for _ in range(100)]
+        await asyncio.sleep(1)
+        assert sum(not one.done() for one in asked) == made.here.settings.polls
+        await asyncio.gather(*asked)
         assert made.here.polling[made.people["idle"].id] == 0
 
     play(run())
@@ -288,6 +298,31 @@ def test_a_failure_that_is_told_twice_counts_once(tmp_path: Path) -> None:
         assert await made.turns(0) == 0
         await made.world.again()
         assert made.world.here.books[RUN].knows(0, "cd" * 8)
+
+    play(run())
+
+
+@pytest.mark.parametrize("code", ["policy.not-now", "round.code-failed"])
+def test_buffered_rounds_do_not_ask_at_once_who_has_failed(code: str, tmp_path: Path) -> None:
+    async def run() -> None:
+        plan = federation(algorithm=tacit.fedbuff(lr=0.1, batch=8), cohort=tacit.buffered(2, 4))
+        made = await begun(tmp_path, plan)
+        before = lines(made.world)
+        for number in range(100):
+            phase = "policy" if code.startswith("policy") else "code"
+            await made.fail(0, phase=phase, code=code, attempt=f"{number:016x}")
+        assert lines(made.world) - before <= 5
+
+    play(run())
+
+
+@pytest.mark.parametrize("code", ["round.absent", "round.lost"])
+def test_nobody_says_of_himself_that_he_says_nothing(code: str, tmp_path: Path) -> None:
+    async def run() -> None:
+        made = await begun(tmp_path, federation(quorum=2))
+        found = await made.fail(0, code=code)
+        assert (found.status, found.code) == (422, "deploy.meaning")
+        assert await made.turns(0) == 1
 
     play(run())
 

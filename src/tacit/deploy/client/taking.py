@@ -10,7 +10,7 @@ import hashlib
 import stat
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import msgspec
 
@@ -31,7 +31,7 @@ from tacit.deploy.client.transport import Refused
 from tacit.deploy.client.verdict import cohort_reasons
 from tacit.deploy.store import faults
 from tacit.deploy.wire.files import write_pieces
-from tacit.deploy.wire.messages import Failure, Nothing, Turn, encode
+from tacit.deploy.wire.messages import Failure, Nothing, Turn, encode, printable
 from tacit.deploy.wire.statements import decoded
 
 Alive: TypeAlias = Callable[[str, Awaitable[Done]], Awaitable[Done]]
@@ -41,7 +41,8 @@ SLACK = 1 << 20
 """Bytes by which an offer may be larger than twice what the plan says."""
 
 HIDDEN_FAILURE = "client.turn-failed"
-"""The only code that leaves where a plan promises differential privacy."""
+HIDDEN_PHASE: Final = "code"
+"""The only code and phase that leave where a plan promises differential privacy."""
 
 
 async def take(desk: Desk, turn: Turn, alive: Alive) -> bool:
@@ -246,13 +247,13 @@ async def _wait(desk: Desk, turn: Turn, said: str, reasons: tuple[str, ...]) -> 
 
 async def _failed(desk: Desk, turn: Turn, said: str, failed: TurnFailed, *, noised: bool) -> bool:
     """Tell what went wrong; where DP is promised, only that something did."""
-    failure = Failure(failed.phase, HIDDEN_FAILURE)
+    failure = Failure(HIDDEN_PHASE, HIDDEN_FAILURE)
     if not noised:
         failure = Failure(
             failed.phase,
             failed.code,
             error=failed.error[:200],
-            traceback=failed.traceback[-10_000:],
+            traceback="\n".join(map(printable, failed.traceback[-10_000:].split("\n"))),
             environment=failed.environment[:64],
         )
     told = f"{said}: {diary.failed(failed.phase, str(failed))}"

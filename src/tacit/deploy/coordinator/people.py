@@ -51,7 +51,8 @@ async def enrol(call: Call) -> Enrolled:
     now = here.clock.now()
     public = public_key(body)
     code = hashlib.sha256(body.code.encode()).hexdigest()
-    await _not_too_often(here, code, now)
+    if member_id(public) not in here.members:
+        await _not_too_often(here, code, now)
 
     def write() -> Member:
         with here.database.begin() as connection:
@@ -99,11 +100,11 @@ async def _not_too_often(here: Coordinator, code: str, now: float) -> None:
     if len(here.enrolments) < here.settings.enrolments:
         return
 
-    def known() -> bool:
+    def invited() -> bool:
         with here.database.read() as connection:
-            return invitations.known(connection, code)
+            return invitations.unused(connection, code)
 
-    if not await here.offload(known):
+    if not await here.offload(invited):
         raise TacitError("deploy.enrolments", seconds=int(MINUTE))
 
 

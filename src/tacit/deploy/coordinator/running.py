@@ -125,14 +125,14 @@ async def events(call: Call) -> Events:
     """Lines of the journal after one; waits for the next if there is none yet."""
     here, asked = call.coordinator, call.query
     book = await seen_by(call)
-    until = here.clock.now() + asked.wait
-    while book.seq <= asked.after and not book.over and not here.draining:
-        left = until - here.clock.now()
-        if left <= 0:
-            break
-        await here.bells.wait(f"run {book.row.id}", min(left, asked.wait))
-        here.still(call.member)
-        book = await seen_by(call)
+    with here.waiting(call.member, asked.wait) as until:
+        while book.seq <= asked.after and not book.over and not here.draining:
+            left = until - here.clock.now()
+            if left <= 0:
+                break
+            await here.bells.wait(f"run {book.row.id}", min(left, asked.wait))
+            here.still(call.member)
+            book = await seen_by(call)
 
     def read() -> tuple[Entry, ...]:
         with here.database.read() as connection:

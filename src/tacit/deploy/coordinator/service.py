@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from traceback import format_exc
@@ -215,6 +216,17 @@ class Coordinator:
     def changed(self, member: Member) -> None:
         """A member is new, or other than before."""
         self.members[member.id] = member
+
+    @contextmanager
+    def waiting(self, member: Member, seconds: float) -> Iterator[float]:
+        """A request of a member that may wait; gives until when. Of too many none waits."""
+        count = self.polling.get(member.id, 0) + 1
+        self.polling[member.id] = count
+        try:
+            yield self.clock.now() + (seconds if count <= self.settings.polls else 0.0)
+        finally:
+            self.polling[member.id] -= 1
+            self.seen[member.id] = self.clock.now()
 
     def still(self, member: Member) -> None:
         """A membership may have ended since its request was admitted; `member.revoked`."""

@@ -58,10 +58,10 @@ def redeem(connection: Connection, code_hash: str, member: str, now: float) -> I
     return Invited(row.code_hash, Role(row.role), row.name, row.expires, row.by or "")
 
 
-def known(connection: Connection, code_hash: str) -> bool:
-    """Whether there is such an invitation, used or not."""
-    here = select(invitations.c.code_hash).where(invitations.c.code_hash == code_hash)
-    return connection.execute(here).first() is not None
+def unused(connection: Connection, code_hash: str) -> bool:
+    """Whether there is such an invitation, and nobody has used it."""
+    free = (invitations.c.code_hash == code_hash) & invitations.c.used_by.is_(None)
+    return connection.execute(select(invitations.c.code_hash).where(free)).first() is not None
 
 
 def withdraw(connection: Connection, by: str) -> int:
