@@ -142,7 +142,7 @@ class World:
     def _signed(self, who: str | Identity | None, body: dict[str, Any]) -> dict[str, Any]:
         """A submission as its researcher signs it, whatever else is wrong with it."""
         identity = self.people[who] if isinstance(who, str) else who
-        parts = [body.get(name) for name in ("id", "digest", "dataset", "seed", "name")]
+        parts: list[Any] = [body.get(one) for one in ("id", "digest", "dataset", "seed", "name")]
         if identity is None or "signature" in body:
             return body
         return {**body, "signature": encoded(identity.sign(submission_text(*parts)))}

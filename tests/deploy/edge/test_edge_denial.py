@@ -40,6 +40,7 @@ def test_a_thousand_fakes_lock_out_nobody_who_is_invited(tmp_path: Path) -> None
         again = await enrol(made, code, "honest", key("honest"))
         assert again.status == 200  # its reply was lost
         used = [(await enrol(made, code, "thief", key("thief"))).code for _ in range(100)]
+        used += [(await enrol(made, code, f"n{i}", key("honest"))).code for i in range(100)]
         assert set(used) == {"deploy.enrolments"}
         assert len(made.here.enrolments) == 20
         assert len(made.here.members) == 6

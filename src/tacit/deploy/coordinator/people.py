@@ -51,7 +51,7 @@ async def enrol(call: Call) -> Enrolled:
     now = here.clock.now()
     public = public_key(body)
     code = hashlib.sha256(body.code.encode()).hexdigest()
-    if member_id(public) not in here.members:
+    if not _same(here.members.get(member_id(public)), body):
         await _not_too_often(here, code, now)
 
     def write() -> Member:
@@ -60,7 +60,7 @@ async def enrol(call: Call) -> Enrolled:
 
     async with here.lock:
         known = here.members.get(member_id(public))
-        if known is None or known.revoked is not None or known.name != body.name:
+        if known is None or not _same(known, body):
             try:
                 known = await here.offload(write)
             except TacitError as refused:
@@ -70,6 +70,11 @@ async def enrol(call: Call) -> Enrolled:
             LOG.info("enrolled", member=known.id, role=known.role.value)
         here.changed(known)
     return Enrolled(known.id, known.name, known.role, now)
+
+
+def _same(known: Member | None, body: Enrolment) -> bool:
+    """Whether this enrolment has taken place, and only its reply was lost."""
+    return known is not None and known.revoked is None and known.name == body.name
 
 
 def public_key(body: Enrolment) -> bytes:
