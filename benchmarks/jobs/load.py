@@ -87,7 +87,7 @@ class Row:
     @staticmethod
     def of(file: Path) -> Row:
         """An answer as a file, mapped."""
-        content = memoryview(np.memmap(file, np.uint8, "r"))[:-4]
+        content = np.memmap(file, np.uint8, "r").data[:-4]
         return Row(content, hashlib.sha256(content))
 
     def answer(self, index: int, round_: int) -> tuple[str, bytes]:

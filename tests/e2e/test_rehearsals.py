@@ -44,4 +44,4 @@ def test_a_rehearsal_names_what_it_lacks(world: World) -> None:
     place = world.folder / "hello" / "app.toml"
     error = world.refused("run", place, "--on", "local:4")
     assert error["code"] == "client.rehearsal-names"
-    assert "4" in error["cause"] and "5" in error["cause"]
+    assert "4 clients" in error["cause"] and "data has 3" in error["cause"]

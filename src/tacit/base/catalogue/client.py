@@ -78,10 +78,6 @@ CLIENT: dict[str, Entry] = {
         "The member id {id} does not belong to this public key.",
         "Compare id and key with the peer itself, not with the coordinator.",
     ),
-    "policy.peer-unknown": Entry(
-        "There is no approved peer {peer}.",
-        "See `tacit peers list` for the names and ids.",
-    ),
     "dataset.unknown": Entry(
         "No data set {name} is registered at this client.",
         "Ask the owner for the name; the owner registers one with `tacit data add`.",

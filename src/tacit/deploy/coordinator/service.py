@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from traceback import format_exc
-from typing import Any, TypeVar, final
+from typing import Any, final
 
 from tacit.base.errors import TacitError
 from tacit.deploy.clock import Clock
@@ -25,7 +25,7 @@ from tacit.deploy.coordinator.book import OVER, Book, opened_book
 from tacit.deploy.coordinator.closing import planned
 from tacit.deploy.coordinator.driver import LOG, Driver
 from tacit.deploy.coordinator.metrics import Metrics
-from tacit.deploy.coordinator.offload import Offload
+from tacit.deploy.coordinator.offload import Offload, in_thread, unbroken
 from tacit.deploy.coordinator.run import Draft, late, missing, stopping
 from tacit.deploy.coordinator.settings import Settings
 from tacit.deploy.coordinator.tidy import abandoned, needs, sweep
@@ -39,28 +39,11 @@ from tacit.deploy.wire.signing import Replays
 from tacit.round.events import Ask, Discard, Effect, Include
 from tacit.round.state import Phase
 
-T = TypeVar("T")
-
 TIDY = 60.0
 """Seconds between two looks for uploads that nobody waits for."""
 
 REMEMBERED = 100
 """Runs that are over and still held in memory."""
-
-
-async def in_thread(work: Callable[[], T], /) -> T:
-    """In a thread of the event loop's pool."""
-    return await asyncio.to_thread(work)
-
-
-async def unbroken(work: Coroutine[Any, Any, None]) -> None:
-    """Let work end that was begun: what is journalled must be folded in too."""
-    task = asyncio.ensure_future(work)
-    try:
-        await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait((task,))
-        raise
 
 
 @final
@@ -220,8 +203,7 @@ class Coordinator:
     @contextmanager
     def waiting(self, member: Member, seconds: float) -> Iterator[float]:
         """A request of a member that may wait; gives until when. Of too many none waits."""
-        count = self.polling.get(member.id, 0) + 1
-        self.polling[member.id] = count
+        self.polling[member.id] = count = self.polling.get(member.id, 0) + 1
         try:
             yield self.clock.now() + (seconds if count <= self.settings.polls else 0.0)
         finally:
