@@ -105,9 +105,11 @@ def _gate(name: str, difference: Any, limit: float) -> None:
 NAMES: dict[str, Callable[[], None]] = {
     "w1": partial(rounds, "w1", w1, 40, 0.06, "stacked"),
     "w1_torch": partial(rounds, "w1_torch", w1_torch, 40, 0.06, "stacked"),
-    "w2": partial(rounds, "w2", w2, 3, 0.70, "stacked_pool"),
-    "w2_exact": partial(rounds, "w2_exact", w2, 3, 1.0, "exact"),
-    "w2_stacked": partial(rounds, "w2_stacked", w2, 3, 1.0, "stacked"),
+    # Two rounds: in a third a ReLU may open or stay shut by one rounding, as it does in the plain
+    # loop itself when its first model is moved by one rounding.
+    "w2": partial(rounds, "w2", w2, 2, 0.70, "stacked_pool"),
+    "w2_exact": partial(rounds, "w2_exact", w2, 2, 1.0, "exact"),
+    "w2_stacked": partial(rounds, "w2_stacked", w2, 2, 1.0, "stacked"),
     "w3": partial(rounds, "w3", w3, 6, 0.28, "stacked_pool"),
     "w3_stacked": partial(rounds, "w3_stacked", w3, 6, 0.56, "stacked"),
     "w1_chain": partial(chain, "w1_chain", w1, 40, "stacked"),
