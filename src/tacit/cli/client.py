@@ -193,7 +193,7 @@ def leave(run: str, home: Path | None, as_json: bool) -> None:
             raise TacitError("client.not-in-run", name=run)
         for one in left:
             said = f"{one.asked.name!r}: the owner left the run."
-            records.leave(one.asked.run, "the owner left", time.time(), said)
+            records.leave(one.asked.run, "the owner left", RealClock().now(), said)
     finally:
         ledger.close()
     if as_json:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import click
@@ -17,6 +16,7 @@ from tacit.deploy.client.database import open_ledger
 from tacit.deploy.client.home import Home
 from tacit.deploy.client.records import Records
 from tacit.deploy.client.roster import Approved
+from tacit.deploy.clock import RealClock
 from tacit.deploy.identity.keys import Identity
 from tacit.deploy.remote import Remote
 from tacit.deploy.wire.messages import Peer
@@ -69,7 +69,7 @@ def approve(names: tuple[str, ...], vouch: bool, home: Path | None, as_json: boo
         for peer in chosen:
             key = decoded(peer.public_key)
             said = f"approved the peer {peer.name!r} ({peer.id})."
-            Records(ledger).approve(Approved(peer.id, key, peer.name, time.time()), said)
+            Records(ledger).approve(Approved(peer.id, key, peer.name, RealClock().now()), said)
     finally:
         ledger.close()
     if vouch:
@@ -95,7 +95,7 @@ def remove(name: str, home: Path | None, as_json: bool) -> None:
     ledger = open_ledger(found)
     try:
         said = f"took the peer {fits[0].name!r} off the roster."
-        Records(ledger).disapprove(fits[0].id, time.time(), said)
+        Records(ledger).disapprove(fits[0].id, RealClock().now(), said)
     finally:
         ledger.close()
     if as_json:

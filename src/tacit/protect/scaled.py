@@ -6,6 +6,7 @@ product is taken on (clients,) numbers, and the rows are read and written once.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, final
@@ -122,12 +123,12 @@ class Written:
         return np.asarray(self.held.sum(axis=0, dtype=wide))
 
 
-class Fused(Unchanged):
+class Fused(Unchanged, ABC):
     """Halves of a stage that takes rows before they are multiplied out."""
 
+    @abstractmethod
     def fused(self, rows: Scaled, at: At) -> Pending:
         """Rows at the clients, with what this stage does still to come."""
-        raise NotImplementedError
 
     def up(self, rows: Rows, memory: Memory, at: At) -> tuple[Rows, Memory]:
         """At the clients, by itself."""
