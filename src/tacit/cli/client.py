@@ -19,14 +19,13 @@ from tacit.cli.homes import client_home, home_option
 from tacit.cli.output import bullets, console, grid, heading, json_option, print_json, show_grid
 from tacit.deploy.client import diary
 from tacit.deploy.client.agent import Agent
-from tacit.deploy.client.child import ChildProcess
+from tacit.deploy.client.child import ChildProcess, limits
 from tacit.deploy.client.database import open_ledger
 from tacit.deploy.client.datasets import registered
 from tacit.deploy.client.home import Home, read_coordinator
 from tacit.deploy.client.https import https_transport
 from tacit.deploy.client.owner import read_policy
 from tacit.deploy.client.records import Decided, Records
-from tacit.deploy.client.sandbox import Limits
 from tacit.deploy.clock import RealClock
 
 LOOK = 0.5
@@ -49,15 +48,10 @@ def client(ctx: click.Context, home: Path | None, quiet: bool, as_json: bool) ->
 
 
 async def _work(home: Home, *, quiet: bool, as_json: bool) -> None:
-    known, limits = read_coordinator(home), read_policy(home).limits
+    known = read_coordinator(home)
     runner = ChildProcess(
         home,
-        Limits(
-            memory=limits.memory_mb << 20,
-            seconds=limits.wall_seconds,
-            cpu=limits.cpu_seconds,
-            threads=limits.threads,
-        ),
+        limits(read_policy(home).limits),
         client=known.name,
     )
     quiet = quiet or as_json

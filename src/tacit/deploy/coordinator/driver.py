@@ -160,7 +160,7 @@ class Driver:
                 LOG.warning("close", run=book.row.id, code=failed.code, cause=failed.cause)
                 return
             await self._break(book, failed.code, failed.cause)
-        except Exception as failed:  # noqa: BLE001  # one run's arithmetic ends no other run  # one run's arithmetic must not end the others
+        except Exception as failed:  # noqa: BLE001  # one run's arithmetic ends no other run
             incident = self.host.fresh(8).hex()
             trace = format_exc()  # as text: a logger that prints local variables prints data
             LOG.critical("close", run=book.row.id, incident=incident, trace=trace)
